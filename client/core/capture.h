@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * capture: what the core asks of the address spaces it manages. Implemented
+ * by client/capture on a real kernel and by tests/sim on a model of one.
+ *
+ * "fill" calls put bytes into a missing page of a space and wake whoever
+ * waits for it (UFFDIO_COPY). They are synchronous and may do part of a run.
+ *   0        all pages filled
+ *   -EEXIST  stopped at a page that is present (already filled by somebody);
+ *            @done pages before it were filled; waiters were NOT woken on it
+ *   -EAGAIN  an event of this space is unread; nothing may be decided until
+ *            it has been read and given to the core
+ *   -ENOENT  stopped at an address that is not (or no longer) registered
+ *   -ESRCH   the space is gone
+ *   -ENOMEM  the kernel had no memory
+ */
+#ifndef RMEM_CORE_CAPTURE_H
+#define RMEM_CORE_CAPTURE_H
+
+#include "client/core/types.h"
+
+struct capture_ops {
+	int (*fill)(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *src,
+		    unsigned int *done);
+
+	/* Fill @nr pages with private zero pages. */
+	int (*fill_zero)(void *ctx, space_id sp, uint64_t va, unsigned int nr, unsigned int *done);
+
+	/* Let the job write to these pages, which were guarded because a fork
+	 * shares them, and wake who waits to. Results as fill. */
+	int (*allow)(void *ctx, space_id sp, uint64_t va, unsigned int nr);
+
+	/* Make waiters on [va, va + nr pages) fault again. */
+	void (*wake)(void *ctx, space_id sp, uint64_t va, unsigned int nr);
+
+	/* Every later touch of the page raises SIGBUS. 0 or as fill. */
+	int (*poison)(void *ctx, space_id sp, uint64_t va);
+
+	/* Pages of the chunk at @chunk_va that are present now. With @movable
+	 * only those that may leave: private anonymous, writable, not the zero
+	 * page, not one of those the kernel writes to at thread exit. */
+	int (*scan)(void *ctx, space_id sp, uint64_t chunk_va, bool movable, pageset *out);
+
+	/* The lowest chunk at or after @va that holds a present page in a
+	 * registered range below @end; @end when there is none. */
+	uint64_t (*next_present)(void *ctx, space_id sp, uint64_t va, uint64_t end);
+
+	/* Would move() be taken now? False while messages are unread: who
+	 * faulted, or waits for an event to be read, comes first. */
+	bool (*can_move)(void *ctx, space_id sp);
+
+	/* Ask the space's agent to move @want of the chunk into scratch half
+	 * @half. Answered later by core_moved(), exactly once, also when the
+	 * space dies. From this call until that answer no message of the space
+	 * may be read (docs/design.md, Moves and messages). 0; -EAGAIN while
+	 * messages are unread, or read and not yet given; -errno when it can't
+	 * be asked. */
+	int (*move)(void *ctx, space_id sp, unsigned int half, uint64_t chunk_va,
+		    const pageset *want);
+
+	/* Copy the pages @set out of scratch half @half into frames[i], i
+	 * counting the members of @set in order. Synchronous. 0 or -ESRCH. */
+	int (*copy_out)(void *ctx, space_id sp, unsigned int half, const pageset *set,
+			void *const *frames);
+
+	/* The half's pages are no longer needed; may be done lazily, before
+	 * the half is used again. */
+	void (*drop)(void *ctx, space_id sp, unsigned int half);
+
+	/* Make @want exclusive to this space and present (MADV_POPULATE_WRITE
+	 * by the agent). May fault, so messages are read meanwhile. Answered
+	 * later by core_populated(), exactly once. 0 or -errno. */
+	int (*populate)(void *ctx, space_id sp, uint64_t chunk_va, const pageset *want);
+
+	/* Put an agent into the space. Answered by core_agent_ready() or
+	 * core_agent_failed(), or never when the space goes away. */
+	void (*want_agent)(void *ctx, space_id sp);
+
+	/* Tell when every thread of the space has been seen outside the system
+	 * call it was in at the time of this call. Answered by core_quiesced(), once.
+	 * Optional: -EOPNOTSUPP. */
+	int (*quiesce)(void *ctx, space_id sp);
+
+	/* The space was just forked; its forking thread has not returned yet.
+	 * Calls core_not_inherited() for each range whose bytes a child does not
+	 * get (MADV_DONTFORK, MADV_WIPEONFORK). 0, or -errno when it can't be
+	 * told; -ESRCH: the space is gone. */
+	int (*not_inherited)(void *ctx, space_id parent);
+};
+
+#endif

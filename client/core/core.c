@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core as a whole: its place in the arena, its rounds, its invariants. */
+#include "client/core/internal.h"
+
+static uint64_t carve(uint64_t *next, uint64_t bytes)
+{
+	uint64_t here = *next;
+
+	*next += (bytes + PAGE_BYTES - 1) & PAGE_MASK;
+	return here;
+}
+
+int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
+	      const struct core_binds *binds, struct core **out)
+{
+	uint64_t slots = binds->store->nr_slots, next = 0;
+	char *base = arena;
+	struct core *c;
+
+	if (!cfg->nr_frames || cfg->nr_frames >= 1U << 24 || !slots || slots >= 1ULL << 35)
+		return -EINVAL;
+	carve(&next, cfg->nr_frames * PAGE_BYTES);
+	c = (struct core *)(base + carve(&next, sizeof(struct core)));
+	*c = (struct core){.b = *binds, .base = base};
+	c->st = (struct state *)(base + carve(&next, sizeof(struct state)));
+	c->frames = (struct frame *)(base + carve(&next, cfg->nr_frames * sizeof(struct frame)));
+	c->waiting = (struct waiting *)(base + carve(&next, MAX_WAITING * sizeof(struct waiting)));
+	c->slot_refs = (uint16_t *)(base + carve(&next, slots * sizeof(uint16_t)));
+	c->slot_map = (uint64_t *)(base + carve(&next, (slots + 63) / 64 * 8));
+	if (next >= arena_bytes)
+		return -ENOMEM;
+	c->st->cfg = *cfg;
+	c->st->heap_next = next;
+	c->st->heap_end = arena_bytes;
+	c->st->reserve = cfg->nr_frames / 8 ? cfg->nr_frames / 8 : cfg->nr_frames > 1;
+	c->st->slots_free = slots;
+	for (uint64_t s = 0; s < slots / 64; s++)
+		c->slot_map[s] = UINT64_MAX;
+	if (slots % 64)
+		c->slot_map[slots / 64] = (1ULL << slots % 64) - 1;
+	frames_init(c);
+	*out = c;
+	return 0;
+}
+
+void core_close(struct core *c)
+{
+	struct space *s;
+
+	if (!c)
+		return;
+	for (s = space_first(c); s; s = space_next(c, s))
+		if (!s->gone)
+			break;
+	while (s) {
+		core_space_gone(c, s->id);
+		for (s = space_first(c); s && s->gone; s = space_next(c, s))
+			;
+	}
+}
+
+const struct core_stats *core_stats(const struct core *c)
+{
+	return &c->st->stats;
+}
+
+bool core_may_read(const struct core *c, space_id sp)
+{
+	const struct space *s = space_find(c, sp);
+
+	return !s || !space_moving(s);
+}
+
+void core_lost(struct core *c, enum core_loss why, space_id sp, uint64_t va, int err)
+{
+	if (c->st->lost)
+		return;
+	c->st->lost = true;
+	c->b.env->lost(c->b.env_ctx, why, sp, va, err);
+}
+
+void core_observe(struct core *c, uint64_t anon_bytes, uint64_t held_bytes)
+{
+	struct core_stats *stats = &c->st->stats;
+
+	c->st->local_anon = (int64_t)held_bytes;
+	stats->local_bytes = anon_bytes + c->st->cfg.nr_frames * PAGE_BYTES;
+	if (stats->local_bytes > stats->local_peak_bytes)
+		stats->local_peak_bytes = stats->local_bytes;
+}
+
+bool core_waiting(const struct core *c)
+{
+	return c->st->nr_waiting > 0;
+}
+
+bool core_busy(const struct core *c)
+{
+	return c->st->nr_writing || c->st->nr_fetching;
+}
+
+bool core_run(struct core *c)
+{
+	if (c->st->lost)
+		return false;
+	io_reap(c);
+	faults_retry(c);
+	evict_run(c);
+	io_submit_reads(c);
+	io_submit_writes(c);
+	return c->st->moving_pages == 0 && evict_target_bytes(c) && frames_for_bulk(c) &&
+	       c->st->q_head.v;
+}
+
+/* ---- invariants ---- */
+
+static void check_rec(const struct core *c, const struct chunk *ch, unsigned int i, uint64_t *uses)
+{
+	const struct rec *r = chunk_rec(c, ch, i);
+	const struct frame *f = &c->frames[r->frame];
+	ref self = ref_to(c, ch);
+
+	*uses += r->has_slot;
+	switch ((enum rec_state)r->state) {
+	case REC_STANDBY:
+		assert(f->chunk.v == self.v && f->idx == i && !r->has_slot);
+		assert(f->state == FRAME_DIRTY || f->state == FRAME_WRITING ||
+		       (f->state == FRAME_CLEAN && f->has_slot));
+		break;
+	case REC_FETCHING:
+		assert(f->chunk.v == self.v && f->idx == i && f->state == FRAME_FETCHING);
+		assert(r->has_slot && f->has_slot && f->slot == r->slot);
+		break;
+	case REC_MOVING:
+		assert(f->chunk.v == self.v && f->idx == i && f->state == FRAME_HELD);
+		break;
+	case REC_REMOTE:
+	case REC_RESIDENT:
+		assert(r->has_slot);
+		break;
+	default:
+		assert(!r->has_slot);
+	}
+	if (r->has_slot)
+		assert(c->slot_refs[r->slot]);
+}
+
+static void check_chunk(const struct core *c, const struct space *s, const struct chunk *ch,
+			uint64_t *uses)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < CHUNK_PAGES && ch->table.v; i++) {
+		enum rec_state st = (enum rec_state)chunk_rec(c, ch, i)->state;
+
+		if (st == REC_NONE)
+			continue;
+		nr++;
+		assert(ranges_has(c, s, ch->va + i * PAGE_BYTES));
+		check_rec(c, ch, i, uses);
+	}
+	assert(nr == ch->nr_recs);
+}
+
+void core_check(const struct core *c)
+{
+	const struct state *st = c->st;
+	uint64_t uses = 0, refs = 0, removed, slots = 0;
+
+	for (struct space *s = space_first(c); s; s = space_next(c, s)) {
+		removed = 0;
+		for (ref r = s->chunks; r.v; r = ((struct chunk *)at(c, r))->sib_next) {
+			const struct chunk *ch = at(c, r);
+
+			check_chunk(c, s, ch, &uses);
+			removed += pageset_count(&ch->removed);
+		}
+		assert(removed == s->removed_pages);
+	}
+	for (uint32_t i = 0; i < st->cfg.nr_frames; i++)
+		uses += c->frames[i].has_slot;
+	for (uint64_t i = 0; i < c->b.store->nr_slots; i++) {
+		refs += c->slot_refs[i] & 0x7fff;
+		slots += c->slot_refs[i] != 0;
+	}
+	assert(refs == uses);
+	assert(slots + st->slots_free == c->b.store->nr_slots);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The core: what state each page of the job is in, and what must happen next.
+ *
+ * A state machine. No threads, no system calls, no clock: events come in by
+ * the functions below, effects go out through the four tables (capture, store,
+ * policy, env). The same object file runs in the pager and in the seeded
+ * simulator; `nm -u` on its library is a test. All its memory is one arena of
+ * shared memory addressed by offsets, so that another process can take over.
+ *
+ *	none      no record: never left; a fault on it is a first touch -> zeros
+ *	moving    in the agent's hands; faults wait for the answer
+ *	standby   taken out, bytes in a frame (dirty, being written, clean)
+ *	remote    bytes at the store only
+ *	fetching  being read into a frame
+ *	resident  in the job, and the store still has a copy with this sum
+ *	removed   the job threw it away; not evictable until it was filled again
+ *	lost      poisoned
+ *
+ * Whoever drives the core keeps these rules:
+ *  1. Messages of a space are read, and given to the core, only while
+ *     core_may_read() says so, in the order in which the kernel gave them.
+ *     While some are read and not yet given in, capture's move() answers
+ *     -EAGAIN.
+ *  2. After each round of messages and completions core_run() is called; it
+ *     retries what had to wait, starts evictions, submits to the store.
+ *  3. Everything on one thread.
+ */
+#ifndef RMEM_CORE_CORE_H
+#define RMEM_CORE_CORE_H
+
+#include "client/core/capture.h"
+#include "client/core/env.h"
+#include "client/core/policy.h"
+#include "client/core/store.h"
+#include "client/core/types.h"
+#include "common/base/hist.h"
+
+/* The job's memory may exceed its cap by this much, or a sixteenth of the cap
+ * if that is less, before a fault has to wait for something to leave. */
+#define CORE_SLACK_BYTES (16UL << 20)
+
+#define CORE_HALVES 2U /* scratch halves a space has, one chunk each */
+
+struct core_config {
+	uint64_t cap_bytes;  /* what the job may keep local, frames included */
+	uint32_t nr_frames;  /* standby frames, PAGE_BYTES each */
+	bool on_loss_sigbus; /* poison single pages instead of stopping the job */
+};
+
+struct core_binds {
+	const struct capture_ops *capture;
+	void *capture_ctx;
+	const struct policy_ops *policy;
+	void *policy_ctx;
+	const struct env_ops *env;
+	void *env_ctx;
+	struct store *store;
+};
+
+/* Counters; all since the start. Readable by anyone who maps the arena. */
+struct core_stats {
+	uint64_t faults_write, faults_zero, faults_soft, faults_remote, faults_joined,
+		faults_benign;
+	uint64_t faults_deferred;
+	uint64_t pages_moved, pages_evicted, pages_zero_elided, pages_clean_elided;
+	uint64_t pages_fetched, pages_prefetched, pages_zero_ahead;
+	uint64_t pages_written, write_errors;
+	uint64_t moves_busy, moves_overtaken, populates;
+	uint64_t events_remove, events_unmap, events_remap, events_fork;
+	uint64_t remote_pages, remote_peak_pages;
+	uint64_t local_bytes, local_peak_bytes;
+	uint64_t spaces, spaces_peak, chunks, records_bytes;
+	uint64_t stuck_bytes; /* seen but can't leave: locked, pinned, shared, read-only */
+	struct hist fault_ns;
+};
+
+struct core;
+
+/*
+ * Bytes of arena needed at most for this configuration; the arena may be
+ * sparse. @arena must be zeroed, page aligned. The frames are the first
+ * nr_frames pages of the arena. Errors: -EINVAL, -ENOMEM.
+ */
+int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
+	      const struct core_binds *binds, struct core **out)
+	__attribute__((warn_unused_result));
+
+/* Gives every slot, frame and record back. Accepts NULL. */
+void core_close(struct core *c);
+
+const struct core_stats *core_stats(const struct core *c);
+
+/* ---- spaces ---- */
+
+/* A space that is now managed; it has no registered range yet. */
+int core_space_add(struct core *c, space_id sp) __attribute__((warn_unused_result));
+
+/* Its last user is gone (exit, exec). Also ends its moves in flight; the
+ * capture side still answers core_moved() once for each, which is ignored. */
+void core_space_gone(struct core *c, space_id sp);
+
+/* [start, end) of the space has been registered, whole. */
+int core_range_added(struct core *c, space_id sp, uint64_t start, uint64_t end)
+	__attribute__((warn_unused_result));
+
+struct core_range {
+	uint64_t start, end;
+};
+
+/* These ranges, sorted and disjoint, are all of the space that is registered,
+ * at a moment when no message of it is unread: forget what is known beyond. */
+void core_ranges_are(struct core *c, space_id sp, const struct core_range *real, unsigned int nr);
+
+/* All that is known to be registered, sorted; valid until the next call. */
+const struct core_range *core_ranges(const struct core *c, space_id sp, unsigned int *nr);
+
+/* Is all of [start, end) known to be registered? */
+bool core_range_known(const struct core *c, space_id sp, uint64_t start, uint64_t end);
+
+/* While an agent is being put into the space, the thread that is stopped for it
+ * must not wait for room: its faults are answered page by page, cap or not. */
+void core_let_through(struct core *c, space_id sp, bool on);
+
+void core_agent_ready(struct core *c, space_id sp);
+void core_agent_failed(struct core *c, space_id sp, int err);
+
+/* ---- messages, in the order read ---- */
+
+/* May the space's messages be read now? */
+bool core_may_read(const struct core *c, space_id sp);
+
+/* The thread that faulted is the space's own agent. */
+#define CORE_AGENT_TID UINT32_MAX
+
+void core_fault(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid);
+
+/* A write to a page that is present and guarded: it may get a copy of its own,
+ * once there is room for it. */
+void core_write_fault(struct core *c, space_id sp, uint64_t va, uint32_t tid);
+void core_removed(struct core *c, space_id sp, uint64_t start, uint64_t end);
+void core_unmapped(struct core *c, space_id sp, uint64_t start, uint64_t end);
+void core_remapped(struct core *c, space_id sp, uint64_t from, uint64_t to, uint64_t bytes);
+
+/* All messages of calls that took effect have been read and given in. */
+void core_settled(struct core *c, space_id sp);
+
+/* @child is new, with the ranges and the records of the parent, less what
+ * capture's not_inherited() says. */
+void core_forked(struct core *c, space_id parent, space_id child);
+
+/* ---- answers ---- */
+
+/* @moved went to scratch. @busy refused with EBUSY, @invalid with EINVAL.
+ * @overtaken: an event arrived, the rest of the command was not carried out. */
+void core_moved(struct core *c, space_id sp, unsigned int half, const pageset *moved,
+		const pageset *busy, const pageset *invalid, bool overtaken);
+void core_populated(struct core *c, space_id sp, uint64_t chunk_va, int err);
+void core_quiesced(struct core *c, space_id sp, bool done); /* @done false: not now */
+
+/* From within capture_ops.not_inherited only. */
+void core_not_inherited(struct core *c, uint64_t start, uint64_t end);
+
+/* ---- driving ---- */
+
+/* What the job keeps local now, without the frames: measured. @held_bytes of it,
+ * or what is to be treated so, counts against the cap. Between two measurements
+ * the core adds what it fills and takes off what it moves. */
+void core_observe(struct core *c, uint64_t anon_bytes, uint64_t held_bytes);
+
+/* Reap, retry, evict, submit. Returns true when it should be called again
+ * soon although nothing came in (work was left to keep the call short). */
+bool core_run(struct core *c);
+
+/* Does a fault wait for something that no message may tell? */
+bool core_waiting(const struct core *c);
+
+/* Is anything in flight to or from the store? */
+bool core_busy(const struct core *c);
+
+/* Checks every invariant; aborts on a breach. For tests: slow. */
+void core_check(const struct core *c);
+
+#endif

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Eviction: choose a chunk, have its pages moved to scratch, copy them out,
+ * let scratch go. Never on the way of a fault, always a chunk at a time.
+ *
+ * Oldest first: memory that was there before the space was managed and has
+ * not been filled since (a sweep over its ranges), then chunks in the order of
+ * their first fill since they were last looked at, unless they were filled
+ * again lately. Standby is the second chance of a single page.
+ */
+#include "client/core/internal.h"
+
+#define SCANS_A_RUN 64U
+#define RESWEEP_NS  100000000ULL
+#define STUCK_NS    5000000000ULL
+
+static uint64_t anon_cap(const struct core *c)
+{
+	uint64_t frames = c->st->cfg.nr_frames * PAGE_BYTES;
+
+	return c->st->cfg.cap_bytes > frames ? c->st->cfg.cap_bytes - frames : 0;
+}
+
+static uint64_t min64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+uint64_t cap_hard_bytes(const struct core *c)
+{
+	return anon_cap(c) + min64(c->st->cfg.cap_bytes / 16, CORE_SLACK_BYTES);
+}
+
+uint64_t evict_target_bytes(const struct core *c)
+{
+	uint64_t step = min64(c->st->cfg.cap_bytes / 32, CORE_SLACK_BYTES / 2);
+	int64_t high = (int64_t)(anon_cap(c) - min64(anon_cap(c), step));
+	int64_t here = c->st->local_anon - (int64_t)(c->st->moving_pages * PAGE_BYTES);
+
+	return here > high ? (uint64_t)(here - high) + step : 0;
+}
+
+/* ---- one chunk ---- */
+
+static struct half *free_half(struct space *s)
+{
+	for (unsigned int h = 0; h < CORE_HALVES; h++)
+		if (!s->half[h].busy)
+			return &s->half[h];
+	return NULL;
+}
+
+static bool can_move(struct core *c, struct space *s)
+{
+	if (s->agent == AGENT_NONE) {
+		s->agent = AGENT_ASKED;
+		c->b.capture->want_agent(c->b.capture_ctx, s->id);
+	}
+	return s->agent == AGENT_HERE && !s->nr_held && !s->populating && !s->share_chunk.v &&
+	       free_half(s);
+}
+
+/* Of what the kernel could move, what the core lets go. */
+static void choose(const struct core *c, const struct chunk *ch, pageset *set)
+{
+	const struct space *s = chunk_space(c, ch);
+	const struct core_range *r = ranges_above(c, s, ch->va);
+
+	for (unsigned int i = pageset_next(set, 0); i < CHUNK_PAGES; i = pageset_next(set, i + 1)) {
+		uint64_t va = ch->va + i * PAGE_BYTES;
+		const struct rec *rec = chunk_rec(c, ch, i);
+
+		if (r && va >= r->end)
+			r = ranges_above(c, s, va);
+		if (!r || va < r->start || pageset_has(&ch->removed, i) ||
+		    (rec && rec->state != REC_NONE && rec->state != REC_RESIDENT))
+			pageset_del(set, i);
+	}
+}
+
+/* At most @max of them, going on where the last move of the chunk ended, so
+ * that pages which refuse don't keep the others from their turn. */
+static void limit(struct chunk *ch, pageset *set, unsigned int max)
+{
+	pageset out = {{0}};
+	unsigned int i = pageset_next(set, ch->next_idx);
+
+	while (max--) {
+		if (i == CHUNK_PAGES)
+			i = pageset_next(set, 0);
+		if (i == CHUNK_PAGES || pageset_has(&out, i))
+			break;
+		pageset_add(&out, i);
+		i = pageset_next(set, i + 1);
+	}
+	ch->next_idx = (uint16_t)(i % CHUNK_PAGES);
+	*set = out;
+}
+
+static void put_back(struct core *c, struct chunk *ch, unsigned int idx)
+{
+	struct rec *r = chunk_rec(c, ch, idx);
+
+	frame_put(c, (uint32_t)r->frame);
+	r->frame = 0;
+	rec_set(c, ch, idx, r->has_slot ? REC_RESIDENT : REC_NONE);
+}
+
+static void hand_over(struct core *c, struct chunk *ch, const pageset *want)
+{
+	for (unsigned int i = pageset_next(want, 0); i < CHUNK_PAGES;
+	     i = pageset_next(want, i + 1)) {
+		uint32_t f = frame_get(c, true);
+		struct rec *r = chunk_rec(c, ch, i);
+
+		c->frames[f].chunk = ref_to(c, ch);
+		c->frames[f].idx = (uint16_t)i;
+		rec_set(c, ch, i, REC_MOVING);
+		r->frame = f;
+	}
+}
+
+/* Pages that are now on their way; 0: nothing here can go; -errno: not now. */
+static int move_chunk(struct core *c, struct space *s, struct chunk *ch)
+{
+	struct half *half = free_half(s);
+	pageset want;
+	unsigned int nr, all;
+	int err = c->b.capture->scan(c->b.capture_ctx, s->id, ch->va, true, &want);
+
+	if (err)
+		return err;
+	choose(c, ch, &want);
+	all = pageset_count(&want);
+	limit(ch, &want, frames_for_bulk(c));
+	nr = pageset_count(&want);
+	if (!all)
+		return 0;
+	if (!nr)
+		return -EAGAIN;
+	if (!chunk_need_table(c, ch))
+		return -ENOMEM;
+	hand_over(c, ch, &want);
+	err = c->b.capture->move(c->b.capture_ctx, s->id, (unsigned int)(half - s->half), ch->va,
+				 &want);
+	if (err) {
+		for (unsigned int i = pageset_next(&want, 0); i < CHUNK_PAGES;
+		     i = pageset_next(&want, i + 1))
+			put_back(c, ch, i);
+		return err;
+	}
+	*half = (struct half){.chunk = ref_to(c, ch), .busy = true, .want = want};
+	c->st->moving_pages += nr;
+	if (nr < all) {
+		chunk_queue(c, ch, true);
+		return (int)nr;
+	}
+	chunk_unqueue(c, ch);
+	ch->pc.soft_refaults = 0;
+	return (int)nr;
+}
+
+/* ---- which chunk ---- */
+
+/* One step of the space's sweep. As move_chunk(); *done when it is over. */
+static int sweep_step(struct core *c, struct space *s, bool *done)
+{
+	const struct core_range *r = ranges_above(c, s, s->sweep_va);
+	uint64_t va;
+	struct chunk *ch;
+	int nr;
+
+	*done = !r;
+	if (!r) {
+		s->sweeping = false;
+		return 0;
+	}
+	va = s->sweep_va > r->start ? s->sweep_va : r->start;
+	va = c->b.capture->next_present(c->b.capture_ctx, s->id, va, r->end);
+	if (va >= r->end) {
+		s->sweep_va = r->end;
+		return 0;
+	}
+	ch = chunk_make(c, s, va);
+	if (!ch)
+		return -ENOMEM;
+	nr = ch->queued ? 0 : move_chunk(c, s, ch); /* queued: not as old as it looks */
+	if (nr >= 0)
+		s->sweep_va = ch->va + CHUNK_BYTES;
+	chunk_tidy(c, ch);
+	return nr;
+}
+
+static int evict_swept(struct core *c, unsigned int *scans)
+{
+	for (struct space *s = space_first(c); s; s = space_next(c, s)) {
+		bool done = false;
+
+		if (s->gone || !s->sweeping || !can_move(c, s))
+			continue;
+		while (!done && *scans) {
+			int nr = sweep_step(c, s, &done);
+
+			--*scans;
+			if (nr > 0)
+				return nr;
+			if (nr < 0)
+				break;
+		}
+	}
+	return 0;
+}
+
+/* Making pages exclusive takes room: they are the next to go. */
+static int evict_made(struct core *c)
+{
+	for (struct space *s = space_first(c); s; s = space_next(c, s)) {
+		struct chunk *ch;
+		int nr;
+
+		if (s->gone || !s->made_va || !can_move(c, s))
+			continue;
+		ch = chunk_find(c, s, s->made_va);
+		nr = ch ? move_chunk(c, s, ch) : 0;
+		if (nr < 0)
+			continue;
+		s->made_va = 0;
+		if (nr)
+			return nr;
+	}
+	return 0;
+}
+
+static bool filled_lately(const struct core *c, const struct chunk *ch)
+{
+	return c->st->fill_seq - ch->fill_seq < anon_cap(c) / PAGE_BYTES / 4;
+}
+
+static int evict_queued(struct core *c, unsigned int *scans)
+{
+	struct state *st = c->st;
+	uint32_t rounds = st->q_len;
+	struct chunk *ch = at(c, c->st->q_head);
+
+	while (ch && rounds-- && *scans) {
+		struct chunk *next = at(c, ch->q_next);
+		struct space *s = chunk_space(c, ch);
+		int nr;
+
+		if (!can_move(c, s)) {
+			ch = next;
+			continue;
+		}
+		if (st->spared < st->q_len / 2 &&
+		    (filled_lately(c, ch) || !c->b.policy->evict(c->b.policy_ctx, &ch->pc))) {
+			st->spared++;
+			chunk_unqueue(c, ch);
+			chunk_queue(c, ch, false);
+			ch = next;
+			continue;
+		}
+		--*scans;
+		nr = move_chunk(c, s, ch);
+		if (nr > 0) {
+			st->spared = 0;
+			return nr;
+		}
+		if (!nr)
+			chunk_unqueue(c, ch);
+		chunk_tidy(c, ch);
+		ch = next;
+	}
+	return 0;
+}
+
+/* ---- making pages exclusive ---- */
+
+static void share_run(struct core *c)
+{
+	for (struct space *s = space_first(c); s; s = space_next(c, s)) {
+		struct chunk *ch = at(c, s->share_chunk);
+
+		if (!ch || s->gone || s->populating || space_moving(s))
+			continue;
+		s->share_chunk = (ref){0};
+		s->populating = !c->b.capture->populate(c->b.capture_ctx, s->id, ch->va, &s->share);
+		c->st->stats.populates += s->populating;
+	}
+}
+
+void core_populated(struct core *c, space_id sp, uint64_t va, int err)
+{
+	struct space *s = space_find(c, sp);
+
+	(void)err; /* what could not be made exclusive refuses again */
+	if (!s)
+		return;
+	s->populating = false;
+	if (s->gone) {
+		space_release(c, s);
+		return;
+	}
+	s->made_va = va;
+}
+
+/* These can't leave. */
+static void stuck(struct core *c, unsigned int pages)
+{
+	struct state *st = c->st;
+
+	st->stuck_pages += pages;
+	if (st->stuck_pages * PAGE_BYTES > st->stats.stuck_bytes)
+		st->stats.stuck_bytes = st->stuck_pages * PAGE_BYTES;
+}
+
+/* Refused with EBUSY: shared with a forked process, or pinned. */
+static void refused_busy(struct core *c, struct space *s, struct chunk *ch, const pageset *busy)
+{
+	c->st->stats.moves_busy += pageset_count(busy);
+	if (ch->populated || s->share_chunk.v || s->populating) {
+		stuck(c, pageset_count(busy)); /* pinned */
+		ch->populated = false;
+		return;
+	}
+	ch->populated = true;
+	chunk_queue(c, ch, true);
+	s->share_chunk = ref_to(c, ch);
+	s->share = *busy;
+}
+
+/* ---- what was moved ---- */
+
+static bool is_zero(const void *page)
+{
+	const uint64_t *w = page;
+
+	return !w[0] && !memcmp(w, w + 1, PAGE_BYTES - sizeof(*w));
+}
+
+/* The page's bytes are in its frame: zero, as the store has it, or new. */
+static void take_in(struct core *c, struct chunk *ch, unsigned int idx)
+{
+	struct rec *r = chunk_rec(c, ch, idx);
+	uint32_t i = (uint32_t)r->frame;
+	struct frame *f = &c->frames[i];
+	uint64_t sum;
+
+	c->st->stats.pages_moved++;
+	if (is_zero(frame_bytes(c, i))) {
+		c->st->stats.pages_zero_elided++;
+		rec_drop(c, ch, idx);
+		return;
+	}
+	sum = c->b.env->sum(c->b.env_ctx, frame_bytes(c, i));
+	if (r->has_slot && r->sum == sum) {
+		c->st->stats.pages_clean_elided++;
+		f->slot = r->slot;
+		f->has_slot = true;
+		r->has_slot = 0;
+		frame_clean_push(c, i);
+	} else {
+		rec_give_slot_up(c, r);
+		r->sum = sum;
+		frame_dirty_push(c, i);
+	}
+	r->slot = 0;
+	rec_set(c, ch, idx, REC_STANDBY);
+}
+
+static void take_all_in(struct core *c, struct space *s, unsigned int half, struct chunk *ch,
+			const pageset *moved)
+{
+	void *frames[CHUNK_PAGES];
+	unsigned int nr = 0;
+	int err = 0;
+
+	for (unsigned int i = pageset_next(moved, 0); i < CHUNK_PAGES;
+	     i = pageset_next(moved, i + 1))
+		frames[nr++] = frame_bytes(c, (uint32_t)chunk_rec(c, ch, i)->frame);
+	if (nr)
+		err = c->b.capture->copy_out(c->b.capture_ctx, s->id, half, moved, frames);
+	for (unsigned int i = pageset_next(moved, 0); i < CHUNK_PAGES;
+	     i = pageset_next(moved, i + 1)) {
+		if (err) { /* if the space is gone we shall hear of it; else its bytes are */
+			rec_drop(c, ch, i);
+			rec_set(c, ch, i, REC_LOST);
+		} else {
+			take_in(c, ch, i);
+		}
+	}
+	if (err && err != -ESRCH)
+		core_lost(c, LOSS_SPACE, s->id, ch->va, err);
+	if (!err)
+		c->st->local_anon -= (int64_t)(nr * PAGE_BYTES);
+	c->b.capture->drop(c->b.capture_ctx, s->id, half);
+}
+
+void core_moved(struct core *c, space_id sp, unsigned int h, const pageset *moved,
+		const pageset *busy, const pageset *invalid, bool overtaken)
+{
+	struct space *s = space_find(c, sp);
+	struct half half;
+	struct chunk *ch;
+	pageset got;
+
+	assert(s && h < CORE_HALVES && s->half[h].busy);
+	half = s->half[h];
+	s->half[h] = (struct half){0};
+	ch = at(c, half.chunk);
+	if (!ch) {
+		space_release(c, s);
+		return;
+	}
+	c->st->moving_pages -= pageset_count(&half.want);
+	c->st->stats.moves_overtaken += overtaken;
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
+		got.w[i] = moved->w[i] & half.want.w[i];
+	for (unsigned int i = pageset_next(&half.want, 0); i < CHUNK_PAGES;
+	     i = pageset_next(&half.want, i + 1))
+		if (!pageset_has(&got, i))
+			put_back(c, ch, i);
+	if (pageset_count(&got))
+		c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);
+	else if (!overtaken)
+		chunk_unqueue(c, ch); /* until the next sweep */
+	take_all_in(c, s, h, ch, &got);
+	if (overtaken)
+		chunk_queue(c, ch, true);
+	if (pageset_count(busy))
+		refused_busy(c, s, ch, busy);
+	else
+		ch->populated = false;
+	stuck(c, pageset_count(invalid)); /* locked or read-only: the next sweep asks again */
+	chunk_tidy(c, ch);
+}
+
+/* ---- driving ---- */
+
+/* Nothing that is known can leave: look at everything again, now and then. */
+static void nothing_left(struct core *c)
+{
+	struct state *st = c->st;
+	uint64_t now = c->b.env->now_ns(c->b.env_ctx);
+
+	if (now - st->swept_ns >= RESWEEP_NS) {
+		st->swept_ns = now;
+		st->stats.stuck_bytes = st->stuck_pages * PAGE_BYTES;
+		st->stuck_pages = 0;
+		for (struct space *s = space_first(c); s; s = space_next(c, s)) {
+			if (s->agent == AGENT_REFUSED || s->gone)
+				continue;
+			s->sweeping = true;
+			s->sweep_va = 0;
+			if (s->removed_pages && !s->quiescing) {
+				s->quiesce_stale = false;
+				s->quiescing = !c->b.capture->quiesce(c->b.capture_ctx, s->id);
+			}
+		}
+	}
+	if (!st->nr_waiting)
+		st->moved_ns = now;
+	else if (now - st->moved_ns > STUCK_NS && !st->nr_writing && !st->nr_fetching)
+		core_lost(c, LOSS_CAP, (space_id){0}, 0, -ENOMEM);
+}
+
+void evict_run(struct core *c)
+{
+	unsigned int scans = SCANS_A_RUN;
+	int nr = 1;
+
+	share_run(c);
+	if (!evict_target_bytes(c))
+		c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);
+	while (nr && evict_target_bytes(c) && frames_for_bulk(c) && !c->st->lost) {
+		nr = evict_made(c);
+		if (!nr)
+			nr = evict_swept(c, &scans);
+		if (!nr)
+			nr = evict_queued(c, &scans);
+	}
+	if (!nr && scans && !c->st->moving_pages && evict_target_bytes(c))
+		nothing_left(c);
+}

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Faults: a thread of the job touched a page that is not there. Answered with
+ * zeros (it never left), from standby, or from the store; or made to wait,
+ * because an event must be read first, the cap is reached, or no frame is
+ * free. Whatever waits is decided anew when it is tried again.
+ */
+#include "client/core/internal.h"
+
+static uint64_t now_ns(const struct core *c)
+{
+	return c->b.env->now_ns(c->b.env_ctx);
+}
+
+bool cap_allows(const struct core *c, const struct space *s, uint32_t tid, uint64_t pages)
+{
+	int64_t after = c->st->local_anon + (int64_t)(pages * PAGE_BYTES);
+
+	/* A space that nothing can leave is reported, not held. An agent that
+	 * makes pages exclusive must not wait for room, since it makes room; nor
+	 * must a thread that is stopped to place one, page by page. */
+	if (s->agent == AGENT_REFUSED || tid == CORE_AGENT_TID || (s->let_through && pages == 1))
+		return true;
+	return after <= (int64_t)cap_hard_bytes(c);
+}
+
+static void wake(const struct core *c, space_id sp, uint64_t va)
+{
+	c->b.capture->wake(c->b.capture_ctx, sp, va & PAGE_MASK, 1);
+}
+
+void fault_wait(struct core *c, const struct waiting *w)
+{
+	struct state *st = c->st;
+
+	if (st->nr_waiting == MAX_WAITING) {
+		wake(c, w->space, w->va); /* it faults again, a little later */
+		return;
+	}
+	st->stats.faults_deferred++;
+	c->waiting[(st->waiting_head + st->nr_waiting++) % MAX_WAITING] = *w;
+}
+
+void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx, unsigned nr)
+{
+	struct state *st = c->st;
+
+	st->local_anon += (int64_t)(nr * PAGE_BYTES);
+	st->fill_seq += nr;
+	ch->fill_seq = st->fill_seq;
+	ch->populated = false;
+	if (s->removed_pages)
+		chunk_unremove(c, ch, idx, nr);
+	chunk_queue(c, ch, false);
+}
+
+static void answered(struct core *c, uint64_t since_ns, uint64_t *kind)
+{
+	++*kind;
+	hist_add(&c->st->stats.fault_ns, now_ns(c) - since_ns);
+}
+
+/* Nothing was filled: what that means for the thread that waits. */
+static void not_filled(struct core *c, const struct waiting *w, int err)
+{
+	switch (err) {
+	case -EEXIST: /* somebody else's fault brought it */
+	case -ENOENT: /* no longer registered: the kernel will answer */
+		c->st->stats.faults_benign++;
+		wake(c, w->space, w->va);
+		break;
+	case -ESRCH:
+		break;
+	default: /* -EAGAIN: an event comes first; -ENOMEM */
+		fault_wait(c, w);
+	}
+}
+
+/* ---- first touch ---- */
+
+/* How many pages from @va on may be filled with zeros at once: no records of
+ * theirs, inside the chunk, the range and the cap. */
+static unsigned int zero_run(struct core *c, struct space *s, struct chunk *ch, uint64_t va,
+			     unsigned int want)
+{
+	const struct core_range *r = ranges_above(c, s, va);
+	unsigned int idx = page_idx(va), n = 1;
+
+	if (!r || r->start > va)
+		return 1;
+	while (n < want && idx + n < CHUNK_PAGES && va + n * PAGE_BYTES < r->end) {
+		const struct rec *rec = chunk_rec(c, ch, idx + n);
+
+		if ((rec && rec->state != REC_NONE) || pageset_has(&ch->removed, idx + n))
+			break;
+		n++;
+	}
+	while (n > 1 && !cap_allows(c, s, 0, n))
+		n /= 2;
+	return n;
+}
+
+static unsigned int ahead(struct core *c, struct space *s, struct chunk *ch, uint64_t va,
+			  uint64_t ip, uint32_t tid, bool fetch)
+{
+	struct policy_fault f = {.space = s->id, .va = va, .ip = ip, .tid = tid, .fetch = fetch};
+
+	return c->b.policy->ahead(c->b.policy_ctx, &f, &ch->pc);
+}
+
+static void fill_zeros(struct core *c, struct space *s, struct chunk *ch, const struct waiting *w)
+{
+	uint64_t va = w->va & PAGE_MASK;
+	unsigned int want = 1 + ahead(c, s, ch, va, w->ip, w->tid, false);
+	unsigned int nr = zero_run(c, s, ch, va, want), done = 0;
+	int err = c->b.capture->fill_zero(c->b.capture_ctx, s->id, va, nr, &done);
+
+	if (done) {
+		/* It took the fill, so it is registered and nothing is unread:
+		 * known or not, as after a growth in place, it may leave. */
+		if (!ranges_has(c, s, va))
+			ranges_add(c, s, va, va + done * PAGE_BYTES);
+		page_filled(c, s, ch, page_idx(va), done);
+		c->st->stats.pages_zero_ahead += done - 1;
+		answered(c, w->since_ns, &c->st->stats.faults_zero);
+		return;
+	}
+	not_filled(c, w, err);
+	chunk_tidy(c, ch);
+}
+
+/* The page should be there. Either somebody else's fault brought it by now, or
+ * the job threw it away in a way that raises no event: then zeros are right. */
+static void fault_resident(struct core *c, struct space *s, struct chunk *ch,
+			   const struct waiting *w)
+{
+	unsigned int idx = page_idx(w->va), done = 0;
+	int err = -EAGAIN;
+
+	if (cap_allows(c, s, w->tid, 1))
+		err = c->b.capture->fill_zero(c->b.capture_ctx, s->id, w->va & PAGE_MASK, 1, &done);
+	if (!done) {
+		not_filled(c, w, err);
+		return;
+	}
+	rec_drop(c, ch, idx);
+	page_filled(c, s, ch, idx, 1);
+	answered(c, w->since_ns, &c->st->stats.faults_zero);
+}
+
+/* ---- pages that left ---- */
+
+/* The page is in the job again: keep the store's copy for as long as slots
+ * are plenty, so that a page that stays clean need not be written again. */
+static void settle_resident(struct core *c, struct chunk *ch, unsigned idx, uint32_t f)
+{
+	struct frame *fr = &c->frames[f];
+	struct rec *r = chunk_rec(c, ch, idx);
+
+	if (fr->state == FRAME_CLEAN && !slots_scarce(c)) {
+		r->slot = fr->slot;
+		r->has_slot = 1;
+		fr->has_slot = false;
+		r->frame = 0;
+		rec_set(c, ch, idx, REC_RESIDENT);
+		frame_put(c, f);
+		return;
+	}
+	r->frame = 0;
+	rec_set(c, ch, idx, REC_NONE);
+	frame_abandon(c, f);
+}
+
+void frame_install(struct core *c, uint32_t f)
+{
+	struct frame *fr = &c->frames[f];
+	struct chunk *ch = at(c, fr->chunk);
+	struct space *s = chunk_space(c, ch);
+	unsigned int idx = fr->idx, done = 0;
+	uint64_t va = ch->va + idx * PAGE_BYTES, since_ns = fr->since_ns;
+	bool waited = fr->waited, soft = !fr->fetched;
+	uint32_t tid = fr->agent_waits ? CORE_AGENT_TID : 0;
+	int err = -EAGAIN;
+
+	if (c->st->lost)
+		return;
+	if (cap_allows(c, s, tid, 1) && !s->nr_held)
+		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, frame_bytes(c, f), &done);
+	fr->waited = fr->agent_waits = false;
+	if (done) {
+		if (fr->ahead)
+			c->st->stats.pages_prefetched++;
+		settle_resident(c, ch, idx, f);
+		page_filled(c, s, ch, idx, 1);
+		if (waited)
+			answered(c, since_ns,
+				 soft ? &c->st->stats.faults_soft : &c->st->stats.faults_remote);
+		return;
+	}
+	switch (err) {
+	case -EEXIST: /* the job has newer bytes there */
+		rec_drop(c, ch, idx);
+		wake(c, s->id, va);
+		chunk_tidy(c, ch);
+		break;
+	case -ENOENT:
+		if (waited)
+			wake(c, s->id, va);
+		break;
+	case -ESRCH:
+		break;
+	default:
+		if (waited)
+			fault_wait(c, &(struct waiting){.space = s->id,
+							.tid = tid,
+							.va = va,
+							.since_ns = since_ns});
+	}
+}
+
+/* The frame's bytes are waited for from now on. */
+static void await(struct frame *fr, const struct waiting *w)
+{
+	if (!fr->waited)
+		fr->since_ns = w->since_ns;
+	fr->waited = true;
+	fr->agent_waits |= w->tid == CORE_AGENT_TID;
+}
+
+static bool fetch(struct core *c, struct chunk *ch, unsigned int idx, const struct waiting *w)
+{
+	struct rec *r = chunk_rec(c, ch, idx);
+	struct frame *fr;
+	uint32_t f;
+
+	if (!slot_is_written(c, r->slot))
+		return false;
+	f = frame_get(c, !w);
+	if (f == NO_FRAME)
+		return false;
+	fr = &c->frames[f];
+	fr->chunk = ref_to(c, ch);
+	fr->idx = (uint16_t)idx;
+	fr->ahead = !w;
+	fr->fetched = w != NULL;
+	if (w)
+		await(fr, w);
+	fr->slot = r->slot;
+	fr->has_slot = true;
+	slot_share(c, r->slot);
+	r->frame = f;
+	rec_set(c, ch, idx, REC_FETCHING);
+	frame_ask_push(c, f, w != NULL);
+	return true;
+}
+
+/* Neighbours come in the shadow of the page that is waited for. */
+static void fetch_ahead(struct core *c, struct chunk *ch, uint64_t va, unsigned int nr)
+{
+	for (unsigned int i = page_idx(va) + 1; nr && i < CHUNK_PAGES; i++, nr--) {
+		const struct rec *r = chunk_rec(c, ch, i);
+
+		if (r->state == REC_REMOTE && !fetch(c, ch, i, NULL))
+			break;
+	}
+}
+
+static void fault_remote(struct core *c, struct space *s, struct chunk *ch, const struct waiting *w)
+{
+	uint64_t va = w->va & PAGE_MASK;
+	unsigned int nr;
+
+	if (!cap_allows(c, s, w->tid, 1) || !fetch(c, ch, page_idx(va), w)) {
+		fault_wait(c, w);
+		return;
+	}
+	nr = ahead(c, s, ch, va, w->ip, w->tid, true);
+	io_submit_reads(c); /* first the one that is waited for, alone */
+	/* Its answer may already have come and changed what is here. */
+	ch = chunk_find(c, s, va);
+	if (nr && ch && ch->table.v && !c->st->lost) {
+		fetch_ahead(c, ch, va, nr);
+		io_submit_reads(c);
+	}
+}
+
+/* The page is on its way already; hurry it if the store has not been asked. */
+static void join(struct core *c, uint32_t f, const struct waiting *w)
+{
+	struct frame *fr = &c->frames[f];
+
+	c->st->stats.faults_joined++;
+	if (!fr->waited && !fr->submitted) {
+		frame_unlist(c, f);
+		frame_ask_push(c, f, true);
+	}
+	fr->fetched = true;
+	await(fr, w);
+}
+
+static void fault_known(struct core *c, struct space *s, struct chunk *ch, struct rec *r,
+			const struct waiting *w)
+{
+	uint64_t va = w->va & PAGE_MASK;
+
+	switch ((enum rec_state)r->state) {
+	case REC_STANDBY:
+		await(&c->frames[r->frame], w);
+		if (ch->pc.soft_refaults < UINT8_MAX)
+			ch->pc.soft_refaults++;
+		frame_install(c, (uint32_t)r->frame);
+		break;
+	case REC_FETCHING:
+		join(c, (uint32_t)r->frame, w);
+		break;
+	case REC_REMOTE:
+		fault_remote(c, s, ch, w);
+		break;
+	case REC_LOST:
+		c->b.capture->poison(c->b.capture_ctx, s->id, va);
+		wake(c, s->id, va);
+		break;
+	case REC_RESIDENT:
+		fault_resident(c, s, ch, w);
+		break;
+	default: /* in the agent's hands: the answer is near */
+		fault_wait(c, w);
+	}
+}
+
+/* Pages that may be written to at once, when one is. */
+#define ALLOW_PAGES 64U
+
+static void write_try(struct core *c, struct space *s, const struct waiting *w)
+{
+	uint64_t va = w->va & ~(ALLOW_PAGES * PAGE_BYTES - 1);
+	const struct core_range *r = ranges_above(c, s, w->va);
+	unsigned int nr = ALLOW_PAGES;
+	int err = -EAGAIN;
+
+	if (!r || va < r->start || va + nr * PAGE_BYTES > r->end || !cap_allows(c, s, w->tid, nr)) {
+		va = w->va & PAGE_MASK;
+		nr = 1;
+	}
+	if (!s->nr_held && cap_allows(c, s, w->tid, nr))
+		err = c->b.capture->allow(c->b.capture_ctx, s->id, va, nr);
+	if (err) {
+		not_filled(c, w, err);
+		return;
+	}
+	/* At most: those that are missing or not shared take no room. */
+	c->st->local_anon += (int64_t)(nr * PAGE_BYTES);
+	answered(c, w->since_ns, &c->st->stats.faults_write);
+}
+
+static void fault_try(struct core *c, const struct waiting *w)
+{
+	struct space *s = space_find(c, w->space);
+	struct chunk *ch;
+	struct rec *r;
+
+	if (!s || s->gone || c->st->lost)
+		return;
+	if (s->nr_held) {
+		fault_wait(c, w);
+		return;
+	}
+	if (w->write) {
+		write_try(c, s, w);
+		return;
+	}
+	ch = chunk_find(c, s, w->va);
+	r = ch ? chunk_rec(c, ch, page_idx(w->va)) : NULL;
+	if (r && r->state != REC_NONE) {
+		fault_known(c, s, ch, r, w);
+		return;
+	}
+	if (!cap_allows(c, s, w->tid, 1)) {
+		fault_wait(c, w);
+		return;
+	}
+	ch = chunk_make(c, s, w->va);
+	if (ch)
+		fill_zeros(c, s, ch, w);
+}
+
+void core_fault(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid)
+{
+	struct waiting w = {.space = sp, .tid = tid, .va = va, .ip = ip, .since_ns = now_ns(c)};
+
+	fault_try(c, &w);
+}
+
+void core_write_fault(struct core *c, space_id sp, uint64_t va, uint32_t tid)
+{
+	struct waiting w = {
+		.space = sp, .tid = tid, .va = va, .since_ns = now_ns(c), .write = true};
+
+	fault_try(c, &w);
+}
+
+void faults_retry(struct core *c)
+{
+	struct state *st = c->st;
+
+	for (uint32_t n = st->nr_waiting; n && !st->lost; n--) {
+		struct waiting w = c->waiting[st->waiting_head];
+
+		st->waiting_head = (st->waiting_head + 1) % MAX_WAITING;
+		st->nr_waiting--;
+		fault_try(c, &w);
+	}
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the core's files share with each other and with nobody else.
+ *
+ * All state is in one arena of shared memory and refers to itself by offsets
+ * (struct ref) and indexes, never by pointers: whoever maps the arena next,
+ * anywhere, can go on. Only struct core, the view of the process that drives
+ * now, holds pointers; core_open() makes it anew.
+ */
+#ifndef RMEM_CORE_INTERNAL_H
+#define RMEM_CORE_INTERNAL_H
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "client/core/core.h"
+
+#define NO_FRAME UINT32_MAX
+#define NO_SLOT	 UINT64_MAX
+
+/* Offset of an arena object in units of ARENA_UNIT; 0 is none. */
+typedef struct {
+	uint32_t v;
+} ref;
+
+#define ARENA_UNIT    64UL
+#define ARENA_CLASSES 16U /* 64 bytes << 0 .. 15 */
+
+enum rec_state {
+	REC_NONE,
+	REC_MOVING,   /* frame reserved; slot of the copy before, if any */
+	REC_STANDBY,  /* frame holds the bytes; its slot is the frame's */
+	REC_REMOTE,   /* slot */
+	REC_FETCHING, /* slot and frame */
+	REC_RESIDENT, /* slot: the store's copy is as the page was when it came */
+	REC_LOST,
+};
+
+/* Page record. */
+struct rec {
+	uint64_t sum;
+	uint64_t has_slot : 1;
+	uint64_t slot : 35; /* 128 TiB of slots */
+	uint64_t frame : 24;
+	uint64_t state : 4;
+};
+_Static_assert(sizeof(struct rec) == 16, "the budget is 16 bytes a page");
+
+enum frame_state {
+	FRAME_FREE,
+	FRAME_HELD,    /* in no list: reserved for a move, or between two lists */
+	FRAME_DIRTY,   /* only copy; waits for a slot or for the store to take it */
+	FRAME_WRITING, /* only copy until acknowledged */
+	FRAME_CLEAN,   /* the store has it too: may be taken for something else */
+	FRAME_FETCHING,
+};
+
+/* Standby frame, the twin of one page of memory at the start of the arena. */
+struct frame {
+	uint32_t prev, next; /* of the dirty or the clean list */
+	ref chunk;	     /* owner; none: orphan, only its I/O keeps it */
+	uint16_t idx;	     /* page in the chunk */
+	uint8_t state;
+	uint8_t retries;
+	bool agent_waits; /* it is the space's own agent that does */
+	bool waited;	  /* a thread of the job waits for these bytes */
+	bool fetched;	  /* the waiter had to wait for the store */
+	bool ahead;	  /* read ahead of any fault */
+	bool submitted;	  /* the store has the request */
+	bool has_slot;	  /* and one reference to it */
+	uint64_t slot;
+	uint64_t since_ns; /* when the waiter's fault was read */
+};
+
+struct chunk {
+	uint64_t va;
+	ref space;
+	ref hash_next;
+	ref sib_prev, sib_next; /* chunks of the space */
+	ref q_prev, q_next;	/* eviction queue */
+	ref table;		/* CHUNK_PAGES records, or none */
+	uint16_t next_idx;	/* where the next move starts to look */
+	uint16_t nr_recs;	/* records that are not REC_NONE */
+	bool queued;
+	bool populated;	   /* a refusal now means pinned, not shared */
+	uint64_t fill_seq; /* of the last fill, in pages filled by the core */
+	struct policy_chunk pc;
+	pageset removed; /* thrown away by the job, maybe still present: don't move */
+};
+
+enum agent_status { AGENT_NONE, AGENT_ASKED, AGENT_HERE, AGENT_REFUSED };
+
+struct half {
+	ref chunk; /* none while busy: its space is gone */
+	bool busy;
+	pageset want;
+};
+
+struct space {
+	space_id id;
+	ref hash_next;
+	ref list_prev, list_next;
+	ref chunks; /* head of the siblings */
+	ref ranges; /* sorted, disjoint, not touching */
+	uint32_t nr_ranges, max_ranges;
+	uint8_t agent; /* enum agent_status */
+	bool gone;
+	bool let_through; /* single pages, whatever the cap says */
+	bool populating;
+	bool quiescing, quiesce_stale;
+	uint8_t nr_held; /* remaps that wait for the range they go to to be vacated */
+	bool sweeping;	 /* sweep_va walks memory that is in no queue */
+	uint64_t sweep_va;
+	uint64_t removed_pages; /* members of all chunks' removed sets */
+	uint64_t made_va;	/* chunk whose pages were just made exclusive; 0 none */
+	ref share_chunk;	/* to be made exclusive when no move is in flight, */
+	pageset share;		/* these pages of it */
+	struct half half[CORE_HALVES];
+};
+
+/* A remap that was read before the message of the call that made room for it. */
+struct held {
+	space_id space;
+	uint64_t from, to, bytes;
+};
+
+struct waiting {
+	space_id space;
+	uint32_t tid;
+	uint64_t va, ip, since_ns;
+	bool write;
+};
+
+#define HASH_BUCKETS 16384U
+#define MAX_WAITING  4096U
+#define MAX_HELD     64U
+
+/* Everything that outlives the process that drives. */
+struct state {
+	struct core_config cfg;
+	struct core_stats stats;
+	uint64_t heap_next, heap_end;
+	ref heap_free[ARENA_CLASSES];
+	ref space_hash[HASH_BUCKETS / 16];
+	ref chunk_hash[HASH_BUCKETS];
+	ref spaces;	    /* list head */
+	ref q_head, q_tail; /* chunks, oldest first */
+	uint32_t q_len;
+	uint32_t spared; /* chunks given another round since something last moved */
+
+	uint32_t free_head, free_tail, frames_free;
+	uint32_t clean_head, clean_tail, nr_clean;
+	uint32_t dirty_head, dirty_tail, nr_dirty;
+	uint32_t nr_writing, nr_fetching;
+	uint32_t reserve;	     /* frames kept for demand */
+	uint32_t ask_head, ask_tail; /* fetching frames not yet submitted, urgent first */
+
+	uint64_t slots_free, slot_cursor;
+	uint64_t steal_cursor;
+
+	struct held held[MAX_HELD];
+	uint32_t nr_held;
+	uint32_t nr_waiting, waiting_head;
+	uint64_t fill_seq;
+	int64_t local_anon; /* last measured, plus fills, minus drops */
+	uint64_t moving_pages;
+	uint64_t stuck_pages; /* refused since all was last set to be swept again */
+	uint64_t moved_ns;    /* when something last left, or there was no need */
+	uint64_t swept_ns;    /* when all spaces were last set to be swept again */
+	bool lost;
+};
+
+struct core {
+	struct core_binds b;
+	char *base; /* of the arena */
+	struct state *st;
+	struct frame *frames;
+	uint16_t *slot_refs;
+	uint64_t *slot_map; /* bit set: free */
+	struct waiting *waiting;
+	struct space *heir; /* being made by core_forked() */
+};
+
+/* ---- arena.c ---- */
+static inline void *at(const struct core *c, ref r)
+{
+	return r.v ? c->base + r.v * ARENA_UNIT : NULL;
+}
+
+static inline ref ref_to(const struct core *c, const void *p)
+{
+	return (ref){p ? (uint32_t)(((const char *)p - c->base) / (long)ARENA_UNIT) : 0};
+}
+
+/* Zeroed; none when the arena is used up. */
+ref arena_get(struct core *c, uint64_t bytes);
+void arena_put(struct core *c, ref r, uint64_t bytes);
+
+/* ---- slot.c: slots of the store, counted ---- */
+uint64_t slot_get(struct core *c); /* one reference, or NO_SLOT */
+void slot_share(struct core *c, uint64_t slot);
+void slot_put(struct core *c, uint64_t slot);
+bool slot_is_shared(const struct core *c, uint64_t slot);
+bool slot_is_written(const struct core *c, uint64_t slot); /* no write pending */
+void slot_set_pending(struct core *c, uint64_t slot, bool pending);
+bool slots_scarce(const struct core *c);
+
+/* ---- frame.c: standby ---- */
+static inline void *frame_bytes(const struct core *c, uint32_t f)
+{
+	return c->base + (uint64_t)f * PAGE_BYTES;
+}
+
+/* Bulk work leaves the reserve alone. Takes over the oldest clean frame when
+ * none is free. NO_FRAME: wait for the store. */
+void frames_init(struct core *c);
+uint32_t frame_get(struct core *c, bool bulk);
+uint32_t frames_for_bulk(const struct core *c);
+void frame_put(struct core *c, uint32_t f);
+void frame_dirty_push(struct core *c, uint32_t f);
+void frame_clean_push(struct core *c, uint32_t f);
+void frame_unlist(struct core *c, uint32_t f); /* from dirty, clean or ask list */
+void frame_ask_push(struct core *c, uint32_t f, bool urgent);
+
+/* The page it belonged to needs these bytes no longer. Frees it, or leaves it
+ * to its I/O. */
+void frame_abandon(struct core *c, uint32_t f);
+
+/* ---- chunk.c: records ---- */
+struct chunk *chunk_find(const struct core *c, const struct space *s, uint64_t va);
+struct chunk *chunk_make(struct core *c, struct space *s, uint64_t va); /* NULL: no memory */
+void chunk_free(struct core *c, struct chunk *ch);
+void chunk_tidy(struct core *c, struct chunk *ch); /* frees what is empty */
+static inline struct rec *chunk_rec(const struct core *c, const struct chunk *ch, unsigned idx)
+{
+	return ch->table.v ? (struct rec *)at(c, ch->table) + idx : NULL;
+}
+static inline struct space *chunk_space(const struct core *c, const struct chunk *ch)
+{
+	return at(c, ch->space);
+}
+static inline unsigned page_idx(uint64_t va)
+{
+	return (unsigned)(va >> PAGE_SHIFT) % CHUNK_PAGES;
+}
+static inline uint64_t chunk_va(uint64_t va)
+{
+	return va & ~(CHUNK_BYTES - 1);
+}
+enum rec_state rec_state_at(const struct core *c, const struct space *s, uint64_t va);
+bool chunk_need_table(struct core *c, struct chunk *ch);
+void rec_set(struct core *c, struct chunk *ch, unsigned idx, enum rec_state state);
+void rec_drop(struct core *c, struct chunk *ch, unsigned idx); /* slot, frame, record */
+void rec_give_slot_up(struct core *c, struct rec *r);
+void chunk_queue(struct core *c, struct chunk *ch, bool oldest);
+void chunk_unqueue(struct core *c, struct chunk *ch);
+void chunk_unremove(struct core *c, struct chunk *ch, unsigned idx, unsigned nr);
+
+/* ---- space.c ---- */
+struct space *space_find(const struct core *c, space_id id);
+struct space *space_first(const struct core *c);
+struct space *space_next(const struct core *c, const struct space *s);
+bool space_moving(const struct space *s);
+void space_release(struct core *c, struct space *s); /* frees a gone one when idle */
+
+/* ---- range.c: registered ranges ---- */
+bool ranges_add(struct core *c, struct space *s, uint64_t start, uint64_t end);
+bool ranges_del(struct core *c, struct space *s, uint64_t start, uint64_t end);
+bool ranges_overlap(const struct core *c, const struct space *s, uint64_t start, uint64_t end);
+bool ranges_has(const struct core *c, const struct space *s, uint64_t va);
+/* First range that ends above @va, or NULL. */
+const struct core_range *ranges_above(const struct core *c, const struct space *s, uint64_t va);
+
+/* ---- fault.c ---- */
+void fault_wait(struct core *c, const struct waiting *w);
+void faults_retry(struct core *c);
+bool cap_allows(const struct core *c, const struct space *s, uint32_t tid, uint64_t pages);
+void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx, unsigned nr);
+
+/* Put the frame's bytes into the page it belongs to. */
+void frame_install(struct core *c, uint32_t f);
+
+/* ---- io.c ---- */
+void io_reap(struct core *c);
+void io_submit_reads(struct core *c);
+void io_submit_writes(struct core *c);
+
+/* ---- evict.c ---- */
+uint64_t evict_target_bytes(const struct core *c); /* how much should leave now */
+void evict_run(struct core *c);
+uint64_t cap_hard_bytes(const struct core *c);
+
+/* ---- core.c ---- */
+void core_lost(struct core *c, enum core_loss why, space_id sp, uint64_t va, int err);
+
+#endif

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * To and from the store: batches out, completions in. A page's local copy is
+ * given up only when the store has acknowledged; a page that comes back is
+ * believed only when its sum is the one that was kept.
+ */
+#include "client/core/internal.h"
+
+#define IO_BATCH   64U
+#define IO_RETRIES 8U
+
+void io_submit_reads(struct core *c)
+{
+	struct state *st = c->st;
+	struct store *store = c->b.store;
+	struct store_req req[IO_BATCH];
+
+	while (st->ask_head != NO_FRAME && !st->lost) {
+		uint32_t f = st->ask_head;
+		unsigned int nr = 0;
+		int taken;
+
+		for (; f != NO_FRAME && nr < IO_BATCH; f = c->frames[f].next)
+			req[nr++] = (struct store_req){.slot = c->frames[f].slot,
+						       .buf = frame_bytes(c, f),
+						       .tag = f,
+						       .op = STORE_READ,
+						       .urgent = c->frames[f].waited};
+		taken = store->ops->submit(store, req, nr);
+		if (taken < 0) {
+			core_lost(c, LOSS_STORE, (space_id){0}, 0, taken);
+			return;
+		}
+		for (int i = 0; i < taken; i++) {
+			frame_unlist(c, req[i].tag);
+			c->frames[req[i].tag].submitted = true;
+			st->nr_fetching++;
+		}
+		io_reap(c);
+		if (taken < (int)nr)
+			return;
+	}
+}
+
+/* A slot for the oldest dirty frame, if need be from a page that is in the
+ * job and only keeps a copy at the store. */
+static bool steal_slot(struct core *c)
+{
+	struct state *st = c->st;
+
+	for (uint32_t n = 0; n < HASH_BUCKETS; n++) {
+		uint32_t b = st->steal_cursor++ % HASH_BUCKETS;
+
+		for (ref r = st->chunk_hash[b]; r.v;) {
+			struct chunk *ch = at(c, r);
+			struct rec *rec;
+
+			r = ch->hash_next;
+			for (unsigned int i = 0; i < CHUNK_PAGES && ch->nr_recs; i++) {
+				rec = chunk_rec(c, ch, i);
+				if (rec->state != REC_RESIDENT)
+					continue;
+				rec_give_slot_up(c, rec);
+				rec_set(c, ch, i, REC_NONE);
+			}
+			chunk_tidy(c, ch);
+		}
+		if (st->slots_free)
+			return true;
+	}
+	return false;
+}
+
+static bool need_slot(struct core *c, struct frame *f)
+{
+	struct state *st = c->st;
+
+	if (f->has_slot)
+		return true;
+	if (!st->slots_free && !steal_slot(c)) {
+		if (!st->nr_writing && !st->nr_fetching)
+			core_lost(c, LOSS_FULL, (space_id){0}, 0, -ENOSPC);
+		return false;
+	}
+	f->slot = slot_get(c);
+	f->has_slot = true;
+	slot_set_pending(c, f->slot, true);
+	return true;
+}
+
+void io_submit_writes(struct core *c)
+{
+	struct state *st = c->st;
+	struct store *store = c->b.store;
+	struct store_req req[IO_BATCH];
+
+	while (st->dirty_head != NO_FRAME && !st->lost) {
+		unsigned int nr = 0;
+		int taken;
+
+		for (uint32_t f = st->dirty_head; f != NO_FRAME && nr < IO_BATCH;
+		     f = c->frames[f].next) {
+			if (!need_slot(c, &c->frames[f]))
+				break;
+			req[nr++] = (struct store_req){.slot = c->frames[f].slot,
+						       .buf = frame_bytes(c, f),
+						       .tag = f,
+						       .op = STORE_WRITE};
+		}
+		if (!nr)
+			return;
+		taken = store->ops->submit(store, req, nr);
+		if (taken < 0) {
+			core_lost(c, LOSS_STORE, (space_id){0}, 0, taken);
+			return;
+		}
+		for (int i = 0; i < taken; i++) {
+			frame_unlist(c, req[i].tag);
+			c->frames[req[i].tag].state = FRAME_WRITING;
+			st->nr_writing++;
+		}
+		io_reap(c);
+		if (taken < (int)nr)
+			return;
+	}
+}
+
+static void written(struct core *c, uint32_t i, int res)
+{
+	struct state *st = c->st;
+	struct frame *f = &c->frames[i];
+	bool orphan = !f->chunk.v;
+
+	st->nr_writing--;
+	if (res) {
+		st->stats.write_errors++;
+		if (!orphan || slot_is_shared(c, f->slot)) {
+			if (++f->retries > IO_RETRIES)
+				core_lost(c, LOSS_STORE, (space_id){0}, 0, res);
+			frame_dirty_push(c, i);
+			return;
+		}
+	} else {
+		st->stats.pages_written++;
+	}
+	slot_set_pending(c, f->slot, false);
+	if (orphan) {
+		f->state = FRAME_HELD;
+		frame_put(c, i);
+		return;
+	}
+	st->stats.pages_evicted++;
+	frame_clean_push(c, i);
+}
+
+static void page_lost(struct core *c, struct chunk *ch, unsigned int idx, enum core_loss why,
+		      int err)
+{
+	struct space *s = chunk_space(c, ch);
+	uint64_t va = ch->va + idx * PAGE_BYTES;
+
+	if (!c->st->cfg.on_loss_sigbus) {
+		core_lost(c, why, s->id, va, err);
+		return;
+	}
+	rec_drop(c, ch, idx);
+	rec_set(c, ch, idx, REC_LOST);
+	c->b.capture->poison(c->b.capture_ctx, s->id, va);
+	c->b.capture->wake(c->b.capture_ctx, s->id, va, 1);
+}
+
+static void fetched(struct core *c, uint32_t i, int res)
+{
+	struct state *st = c->st;
+	struct frame *f = &c->frames[i];
+	struct chunk *ch = at(c, f->chunk);
+	struct rec *r;
+
+	st->nr_fetching--;
+	if (!ch) {
+		f->state = FRAME_HELD;
+		frame_put(c, i);
+		return;
+	}
+	r = chunk_rec(c, ch, f->idx);
+	assert(r->state == REC_FETCHING && r->frame == i);
+	if (res && ++f->retries <= IO_RETRIES) {
+		f->submitted = false;
+		frame_ask_push(c, i, f->waited);
+		return;
+	}
+	if (!res && c->b.env->sum(c->b.env_ctx, frame_bytes(c, i)) != r->sum)
+		res = -EBADMSG;
+	if (res) {
+		f->submitted = false;
+		f->state = FRAME_HELD;
+		page_lost(c, ch, f->idx, res == -EBADMSG ? LOSS_SUM : LOSS_STORE, res);
+		return;
+	}
+	st->stats.pages_fetched++;
+	rec_give_slot_up(c, r); /* the frame holds a reference of its own */
+	rec_set(c, ch, f->idx, REC_STANDBY);
+	frame_clean_push(c, i);
+	frame_install(c, i);
+}
+
+void io_reap(struct core *c)
+{
+	struct state *st = c->st;
+	struct store_done done[IO_BATCH];
+	int nr;
+
+	while ((st->nr_writing || st->nr_fetching) && !st->lost) {
+		nr = c->b.store->ops->reap(c->b.store, done, IO_BATCH);
+		if (nr < 0)
+			core_lost(c, LOSS_STORE, (space_id){0}, 0, nr);
+		if (nr <= 0)
+			return;
+		for (int i = 0; i < nr && !st->lost; i++) {
+			struct frame *f = &c->frames[done[i].tag];
+
+			if (f->state == FRAME_WRITING)
+				written(c, done[i].tag, done[i].res);
+			else
+				fetched(c, done[i].tag, done[i].res);
+		}
+	}
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store: anything that keeps pages. The core hands a store batches of
+ * requests for slots (4 KiB each, numbered from 0 to nr_slots-1) and reaps
+ * completions. Leaves (ram, shm, later tcp, file, rdma) and filters (later
+ * mirror, fault, crypt) implement the same table, one file each; adding one
+ * touches no other file but the list in client/session.c.
+ *
+ * Rules every store keeps:
+ *  - submit() either takes a request or does not; what it takes completes
+ *    exactly once, in any order, with 0 or -errno.
+ *  - A buffer is the store's from submit() to its completion.
+ *  - A write that completed with 0 is what every later read of the slot gives.
+ *    While a write of a slot is in flight no other request for it is (the core
+ *    sees to that), so a store need not order anything.
+ *  - The store does not check sums; the core does.
+ *  - A store never blocks for longer than it takes to hand a request on.
+ */
+#ifndef RMEM_CORE_STORE_H
+#define RMEM_CORE_STORE_H
+
+#include "client/core/types.h"
+
+enum store_op { STORE_READ, STORE_WRITE };
+
+struct store_req {
+	uint64_t slot;
+	void *buf;    /* PAGE_BYTES, page aligned; borrowed until completion */
+	uint32_t tag; /* comes back in the completion */
+	uint8_t op;   /* enum store_op */
+	bool urgent;  /* a thread of the job waits for it: never behind bulk */
+};
+
+struct store_done {
+	uint32_t tag;
+	int res; /* 0 or -errno */
+};
+
+struct store;
+
+struct store_ops {
+	const char *scheme;
+
+	/* Take up to @nr requests in order; returns how many were taken (0 when
+	 * the store is full for now), or -errno when it is lost for good. */
+	int (*submit)(struct store *s, const struct store_req *req, unsigned int nr);
+
+	/* Up to @max completions; returns how many, or -errno when the store is
+	 * lost, also with @max 0 and nothing in flight. */
+	int (*reap)(struct store *s, struct store_done *out, unsigned int max);
+
+	/* A descriptor that polls readable when reap() may have something, or -1
+	 * when completions are always there as soon as submit() returned. */
+	int (*pollfd)(struct store *s);
+
+	/* Frees the store and all it leased. Accepts NULL and half-built. */
+	void (*close)(struct store *s);
+};
+
+/* Embedded first in every store. */
+struct store {
+	const struct store_ops *ops;
+	uint64_t nr_slots;
+};
+
+#endif
