@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The simulator's model of the kernel against the kernel itself: the same
+ * random calls, the same monitor; messages, results, present pages, contents
+ * and mappings must be equal.
+ */
+#ifndef RMEM_TESTS_MODEL_MODEL_H
+#define RMEM_TESTS_MODEL_MODEL_H
+
+#include <sys/types.h>
+
+#include "tests/sim/model.h"
+
+#define PROCS	     5
+#define REGION_PAGES 40U
+#define REGION_VA    0x100000000000ULL
+#define SCRATCH_VA   0x110000000000ULL
+#define MAX_MSGS     128
+
+/* What a process of the job is told to do; the answer is a result. */
+enum { CMD_OP, CMD_MOVE, CMD_DROP, CMD_EXIT };
+
+struct cmd {
+	int what;
+	int next; /* process slot of a fork's child */
+	struct mop op;
+};
+
+struct answer {
+	int res;
+	pid_t pid;
+	uint64_t value;
+};
+
+struct msg {
+	uint8_t type;
+	unsigned int i, n, j;
+	uint64_t value; /* that the fault was answered with */
+};
+
+/* ---- job.c: runs in the process ---- */
+void job_main(int slot, int uffd_move) __attribute__((noreturn));
+extern int job_socks[PROCS][2]; /* the monitor's end, the process's end */
+
+static inline uint64_t page_va(unsigned int i)
+{
+	return REGION_VA + (uint64_t)i * PAGE_BYTES;
+}
+
+#endif

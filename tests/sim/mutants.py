@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Seeds bugs into a copy of the core and sees whether the simulator finds them.
+
+mutants.py SOURCE_DIR WORK_DIR [--seconds N] [--need N] [--only NAME]
+
+mutants.txt holds one bug per block: a name, a file of client/core, the text as
+it is and the text as it becomes. Each must apply exactly once. The simulator
+runs on each until it fails or its time is over. Exit 0 when at least --need
+were found (default 9 in 10) and the unchanged core passes.
+"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+FLAGS = ["-std=gnu11", "-O2", "-w", "-fno-strict-aliasing", "-D_GNU_SOURCE"]
+
+
+def load(path):
+    text = re.sub(r"^#.*\n", "", open(path).read(), flags=re.M)
+    found = re.findall(r"^=== (\S+) (\S+)\n(.*?)\n--->\n(.*?)\n?(?=^=== |\Z)", text, re.M | re.S)
+    return [(n, f, old, new.rstrip("\n")) for n, f, old, new in found]
+
+
+def build(source, tree, out):
+    sim = os.path.join(source, "tests/sim")
+    core = os.path.join(tree, "client/core")
+    srcs = [os.path.join(d, f) for d in (sim, core) for f in sorted(os.listdir(d))
+            if f.endswith(".c")]
+    srcs.append(os.path.join(source, "common/base/hist.c"))
+    subprocess.run(["cc", *FLAGS, "-I", tree, "-I", source, *srcs, "-o", out], check=True)
+
+
+def run(binary, seconds):
+    """What the simulator said when it failed, or None."""
+    try:
+        p = subprocess.run([binary, "--seeds", "1..1000000", "--events", "20000",
+                            "--seconds", str(seconds)], capture_output=True, text=True,
+                           timeout=seconds + 20)
+    except subprocess.TimeoutExpired:
+        return "does not end"
+    return None if p.returncode == 0 else (p.stderr.strip().splitlines() or ["?"])[-1]
+
+
+def mutate(source, tree, mutant):
+    name, file, old, new = mutant
+    core = os.path.join(tree, "client/core")
+    shutil.rmtree(core, ignore_errors=True)
+    shutil.copytree(os.path.join(source, "client/core"), core)
+    if not name:
+        return
+    path = os.path.join(core, file)
+    text = open(path).read()
+    if text.count(old) != 1:
+        sys.exit(f"mutants.py: {name}: text occurs {text.count(old)} times in {file}")
+    open(path, "w").write(text.replace(old, new))
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("source")
+    ap.add_argument("work")
+    ap.add_argument("--seconds", type=int, default=60)
+    ap.add_argument("--need", type=int, default=0, help="default: 9 in 10")
+    ap.add_argument("--only")
+    args = ap.parse_args()
+    tree, binary = os.path.join(args.work, "tree"), os.path.join(args.work, "rmem_sim_mutant")
+    os.makedirs(os.path.join(tree, "client"), exist_ok=True)
+    mutants = load(os.path.join(args.source, "tests/sim/mutants.txt"))
+    found = 0
+    for mutant in [("", "", "", "")] + mutants:
+        name = mutant[0]
+        if args.only and name != args.only:
+            continue
+        mutate(args.source, tree, mutant)
+        build(args.source, tree, binary)
+        said = run(binary, args.seconds if name else 5)
+        if not name:
+            if said:
+                sys.exit(f"mutants.py: the core as it is fails: {said}")
+            continue
+        found += said is not None
+        print(f"{name:32} {'found' if said else 'MISSED':7} {said or ''}"[:160], flush=True)
+    total = 1 if args.only else len(mutants)
+    print(f"{found} of {total} found")
+    return 0 if args.only or (found >= (args.need or total * 9 // 10) and total >= 20) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What drives the core: reads messages when it may, gives them in order,
+ * passes answers on, registers mappings, notices ends. It obeys the rules of
+ * core.h and is otherwise as slow and as unlucky as it can be.
+ */
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+static space_id id_of(const struct sim *w, unsigned int s)
+{
+	return (space_id){w->sp[s].id};
+}
+
+static void name_space(struct sim *w, unsigned int s)
+{
+	struct sim_space *sp = &w->sp[s];
+	uint8_t keep[sizeof(sp->not_inherited)];
+
+	memcpy(keep, sp->not_inherited, sizeof(keep));
+	memset(sp, 0, sizeof(*sp));
+	memcpy(sp->not_inherited, keep, sizeof(keep));
+	sp->id = w->next_id++;
+	w->by_id[sp->id & 0xffff] = (uint8_t)s;
+}
+
+/* Mappings in [i, end) that are registered: tell the core, whole. */
+static void tell_ranges(struct sim *w, unsigned int s, unsigned int i, unsigned int end)
+{
+	const struct mpage *page = w->m.space[s].page;
+
+	while (i < end) {
+		unsigned int e = model_vma_end(&w->m, s, i);
+
+		if (page[i].flags & PF_REG) {
+			uint64_t start_va = model_va(&w->m, i);
+			uint64_t end_va = model_va(&w->m, e - 1) + PAGE_BYTES;
+
+			sim_event(w, EV_RANGE, w->sp[s].id, start_va, end_va);
+			if (core_range_added(w->core, id_of(w, s), start_va, end_va) && !w->lost)
+				sim_fail(w, "core_range_added() failed");
+		}
+		i = e;
+	}
+}
+
+static void register_one(struct sim *w, unsigned int s)
+{
+	unsigned int i = sim_below(w, w->m.nr_pages), e;
+	const struct mpage *page = w->m.space[s].page;
+
+	while (i && page[i - 1].vma == page[i].vma && (w->m.win == CHUNK_PAGES || i % w->m.win))
+		i--;
+	if (!page[i].vma || (page[i].flags & PF_REG))
+		return;
+	e = model_vma_end(&w->m, s, i);
+	model_register(&w->m, s, i, e - i);
+	w->sp[s].untold = true;
+}
+
+/* A child whose FORK is unread does not have what was registered since: the
+ * core hears of a registration only when nothing is unread. */
+static void tell_untold(struct sim *w, unsigned int s)
+{
+	struct sim_space *sp = &w->sp[s];
+
+	if (!sp->untold || sp->gone_told || sp->nr_journal || w->m.space[s].changing)
+		return;
+	if (!core_may_read(w->core, id_of(w, s)))
+		return;
+	sp->untold = false;
+	tell_ranges(w, s, 0, w->m.nr_pages);
+}
+
+static void tell_gone(struct sim *w, unsigned int s)
+{
+	struct sim_space *sp = &w->sp[s];
+
+	if (!sp->gone_told) {
+		sim_event(w, EV_GONE, sp->id, 0, 0);
+		core_space_gone(w->core, id_of(w, s));
+		sp->gone_told = true;
+	}
+}
+
+static void answer_moved(struct sim *w, unsigned int s, unsigned int h)
+{
+	struct sim_move *mv = &w->sp[s].move[h];
+
+	if (mv->state != CMD_DONE)
+		return;
+	mv->state = CMD_FREE;
+	mv->undropped = pageset_count(&mv->moved) && !w->sp[s].gone_told;
+	sim_event(w, EV_MOVED, w->sp[s].id, pageset_count(&mv->moved) << 1 | h, mv->overtaken);
+	core_moved(w->core, id_of(w, s), h, &mv->moved, &mv->busy, &mv->invalid, mv->overtaken);
+}
+
+/* No call that changes mappings is under way, none of its messages left. */
+static bool calm(const struct sim *w, unsigned int s)
+{
+	const struct mspace *msp = &w->m.space[s];
+
+	return !w->sp[s].nr_journal && !msp->changing && !msp->nr_events && !msp->nr_faults;
+}
+
+static void settle(struct sim *w, unsigned int s)
+{
+	struct sim_space *sp = &w->sp[s];
+
+	if (!sp->unsettled || !w->m.space[s].alive || sp->gone_told || !calm(w, s))
+		return;
+	sp->unsettled = sp->forked = false;
+	core_settled(w->core, id_of(w, s));
+}
+
+/* Before anything is moved out of a forked space: what is really registered. */
+static void prove(struct sim *w, unsigned int s)
+{
+	struct core_range real[MODEL_PAGES_MAX];
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < w->m.nr_pages; i++) {
+		uint64_t va = model_va(&w->m, i);
+
+		if (!(w->m.space[s].page[i].flags & PF_REG))
+			continue;
+		if (nr && real[nr - 1].end == va)
+			real[nr - 1].end += PAGE_BYTES;
+		else
+			real[nr++] = (struct core_range){va, va + PAGE_BYTES};
+	}
+	core_ranges_are(w->core, id_of(w, s), real, nr);
+	w->sp[s].unproven = false;
+}
+
+static void answer_agent(struct sim *w, unsigned int s)
+{
+	struct sim_space *sp = &w->sp[s];
+
+	if (sp->agent != AGENT_WANTED || !w->m.space[s].alive || sp->gone_told)
+		return;
+	if (sim_pct(w, w->cfg.agent_fail_pct)) {
+		sp->agent = AGENT_NO;
+		sim_event(w, EV_AGENT, sp->id, 2, 0);
+		core_agent_failed(w->core, id_of(w, s), -1);
+		return;
+	}
+	if (sp->unproven && (sp->unsettled || !calm(w, s)))
+		return;
+	if (sp->unproven)
+		prove(w, s);
+	sp->agent = AGENT_READY;
+	sim_event(w, EV_AGENT, sp->id, 1, 0);
+	core_agent_ready(w->core, id_of(w, s));
+}
+
+static bool quiet(const struct sim *w, unsigned int s)
+{
+	for (unsigned int t = 0; t < MODEL_TASKS; t++) {
+		const struct mtask *tk = &w->m.task[t];
+
+		if (tk->used && tk->space == s && tk->op_seq == w->sp[s].quiesce_seq[t] &&
+		    tk->op.type > MOP_WRITE)
+			return false;
+	}
+	return true;
+}
+
+/* The agent died with its space; what it had done stays done. */
+static void give_commands_up(struct sim_space *sp)
+{
+	for (unsigned int h = 0; h < CORE_HALVES; h++)
+		if (sp->move[h].state == CMD_QUEUED)
+			sp->move[h].state = CMD_DONE;
+	if (sp->populate == CMD_QUEUED)
+		sp->populate = CMD_DONE;
+}
+
+static void answers(struct sim *w, unsigned int s)
+{
+	struct sim_space *sp = &w->sp[s];
+
+	if (!w->m.space[s].alive)
+		give_commands_up(sp);
+	answer_moved(w, s, 0);
+	answer_moved(w, s, 1);
+	if (sp->populate == CMD_DONE) {
+		sp->populate = CMD_FREE;
+		sim_event(w, EV_POPULATED, sp->id, sp->populate_va, 0);
+		core_populated(w->core, id_of(w, s), sp->populate_va, sp->populate_err);
+	}
+	if (sim_pct(w, 20) || w->draining)
+		answer_agent(w, s);
+	if (sp->quiescing && w->m.space[s].alive && quiet(w, s)) {
+		sp->quiescing = false;
+		sim_event(w, EV_QUIESCE, sp->id, 1, 0);
+		core_quiesced(w->core, id_of(w, s), true);
+	}
+}
+
+/* Of what is read together the events come first, then the faults. */
+static void put_in_journal(struct sim_space *sp, const struct mmsg *msg)
+{
+	unsigned int at = sp->nr_journal++;
+
+	if (msg->ev.type != MMSG_FAULT) {
+		at = sp->nr_events++;
+		memmove(&sp->journal[at + 1], &sp->journal[at],
+			(sp->nr_journal - at - 1U) * sizeof(*msg));
+	}
+	sp->journal[at] = *msg;
+}
+
+static void read_messages(struct sim *w, unsigned int s)
+{
+	struct sim_space *sp = &w->sp[s];
+	unsigned int max = 1 + sim_below(w, w->cfg.batch);
+	struct mmsg msg;
+
+	while (max-- && sp->nr_journal < SIM_JOURNAL && core_may_read(w->core, id_of(w, s))) {
+		if (!model_read(&w->m, s, &msg))
+			return;
+		put_in_journal(sp, &msg);
+		if (msg.ev.type == MMSG_FORK)
+			name_space(w, msg.ev.child);
+		sim_event(w, EV_READ, sp->id, msg.ev.type, msg.ev.i);
+	}
+}
+
+/* The task that carries out a populate is the space's agent. */
+static bool is_agents(const struct sim *w, unsigned int s, uint32_t tid)
+{
+	const struct sim_space *sp = &w->sp[s];
+
+	return sp->populate != CMD_FREE && sp->populate_task >= 0 &&
+	       w->m.task[sp->populate_task].tid == tid;
+}
+
+static void give(struct sim *w, unsigned int s, const struct mevent *ev, uint32_t tid)
+{
+	uint64_t va = model_va(&w->m, ev->i);
+	uint64_t end = model_va(&w->m, ev->i + ev->n - 1U) + PAGE_BYTES;
+
+	switch (ev->type) {
+	case MMSG_FAULT:
+		sim_event(w, EV_FAULT, w->sp[s].id, va, tid);
+		if (is_agents(w, s, tid))
+			tid = CORE_AGENT_TID;
+		core_fault(w->core, id_of(w, s), va, 0, tid);
+		break;
+	case MMSG_REMOVE:
+		sim_event(w, EV_REMOVE, w->sp[s].id, va, end);
+		core_removed(w->core, id_of(w, s), va, end);
+		break;
+	case MMSG_UNMAP:
+		sim_event(w, EV_UNMAP, w->sp[s].id, va, end);
+		core_unmapped(w->core, id_of(w, s), va, end);
+		break;
+	case MMSG_REMAP:
+		sim_event(w, EV_REMAP, w->sp[s].id, va, model_va(&w->m, ev->j));
+		core_remapped(w->core, id_of(w, s), va, model_va(&w->m, ev->j), end - va);
+		break;
+	default:
+		sim_event(w, EV_FORK, w->sp[s].id, w->sp[ev->child].id, 0);
+		core_forked(w->core, id_of(w, s), (space_id){w->sp[ev->child].id});
+		w->sp[ev->child].known = true;
+		w->sp[ev->child].unproven = true;
+		w->sp[s].forked = true;
+	}
+}
+
+static void give_messages(struct sim *w, unsigned int s)
+{
+	struct sim_space *sp = &w->sp[s];
+
+	while (sp->nr_journal && core_may_read(w->core, id_of(w, s))) {
+		w->giving = sp->journal[0];
+		sp->nr_journal--;
+		memmove(sp->journal, sp->journal + 1, sp->nr_journal * sizeof(sp->journal[0]));
+		if (w->giving.ev.type != MMSG_FAULT) {
+			sp->nr_events--;
+			sp->unsettled = true;
+		}
+		give(w, s, &w->giving.ev, w->giving.tid);
+		if (!w->draining && !sim_below(w, 16))
+			return;
+	}
+}
+
+/* A space that is gone is forgotten when nobody can speak of it any more. */
+static void bury(struct sim *w, unsigned int s)
+{
+	struct sim_space *sp = &w->sp[s];
+
+	if (w->m.space[s].alive || sp->nr_journal || (!w->draining && sim_below(w, 4)))
+		return;
+	tell_gone(w, s);
+	if (sp->move[0].state != CMD_FREE || sp->move[1].state != CMD_FREE ||
+	    sp->populate != CMD_FREE)
+		return;
+	sp->id = 0;
+	sp->known = false;
+	model_space_free(&w->m, s);
+}
+
+/* Where every page passes through the core, the cap holds to the page. */
+static void check_cap(struct sim *w)
+{
+	uint64_t local = w->m.phys_used + w->cfg.nr_frames;
+	uint64_t limit = w->cfg.cap_pages + w->cfg.cap_pages / 16;
+
+	if (w->cfg.strict_cap && local > limit)
+		sim_fail(w, "%lu pages are local, the cap with its slack is %lu",
+			 (unsigned long)local, (unsigned long)limit);
+}
+
+void sim_pager_round(struct sim *w, bool thorough)
+{
+	unsigned int start = sim_below(w, MODEL_SPACES), rounds = 4;
+
+	for (unsigned int k = 0; k < MODEL_SPACES && !w->lost; k++) {
+		unsigned int s = (start + k) % MODEL_SPACES;
+
+		if (!w->sp[s].known || (!thorough && !sim_below(w, 3)))
+			continue;
+		if (!w->sp[s].gone_told)
+			read_messages(w, s);
+		/* While it is read and not given, anything may happen. */
+		if (!w->sp[s].gone_told && (thorough || sim_below(w, 4)))
+			give_messages(w, s);
+		if (thorough || sim_below(w, 3))
+			answers(w, s);
+		settle(w, s);
+		tell_untold(w, s);
+		bury(w, s);
+	}
+	if (thorough || sim_pct(w, 30))
+		core_observe(w->core, w->m.phys_used * PAGE_BYTES, w->m.phys_used * PAGE_BYTES);
+	while (!w->lost && core_run(w->core) && --rounds)
+		;
+	check_cap(w);
+}
+
+void sim_register_all(struct sim *w, unsigned int s)
+{
+	for (unsigned int i = 0; i < w->m.nr_pages; i = model_vma_end(&w->m, s, i)) {
+		const struct mpage *p = &w->m.space[s].page[i];
+		unsigned int e = model_vma_end(&w->m, s, i);
+
+		if (!p->vma || (p->flags & PF_REG))
+			continue;
+		model_register(&w->m, s, i, e - i);
+		w->sp[s].untold = true;
+	}
+}
+
+static void manage_new(struct sim *w, unsigned int s)
+{
+	w->m.space[s].armed = true;
+	name_space(w, s);
+	w->sp[s].known = true;
+	sim_event(w, EV_ADD, w->sp[s].id, 0, 0);
+	if (core_space_add(w->core, id_of(w, s)))
+		sim_fail(w, "core_space_add() failed");
+	if (!sim_pct(w, 50))
+		return;
+	w->sp[s].agent = AGENT_READY;
+	core_agent_ready(w->core, id_of(w, s));
+}
+
+/* Bring processes and mappings under management, at odd times. */
+void sim_manage(struct sim *w)
+{
+	const struct sim_proc *p = &w->proc[sim_below(w, w->cfg.procs)];
+	unsigned int s = p->space;
+	struct mspace *msp = &w->m.space[s];
+
+	if (w->lost || !p->used || !msp->alive)
+		return;
+	/* Armed and not named: a child whose fork was not read yet. */
+	if (!w->sp[s].id && !msp->armed)
+		manage_new(w, s);
+	if (!w->sp[s].known || w->sp[s].gone_told || w->sp[s].unproven)
+		return;
+	if (w->cfg.strict_cap || w->draining)
+		sim_register_all(w, s);
+	else if (sim_pct(w, w->cfg.register_pct))
+		register_one(w, s);
+}
+
+bool sim_pager_idle(const struct sim *w)
+{
+	for (unsigned int s = 0; s < MODEL_SPACES; s++) {
+		const struct sim_space *sp = &w->sp[s];
+
+		if (sp->known &&
+		    (sp->nr_journal || sp->move[0].state || sp->move[1].state || sp->populate ||
+		     w->m.space[s].nr_events || w->m.space[s].nr_faults))
+			return false;
+	}
+	return !w->nr_inflight && !w->nr_done;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A store that is slow, out of order, small and at times wrong; the clock, the
+ * sum and the policy. It checks that the core keeps a store's rules: buffers
+ * left alone, one request per slot, nothing read that was never written.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+enum { SLOT_NEVER, SLOT_WRITTEN, SLOT_WRITING };
+
+static struct sim *sim_of(struct store *s)
+{
+	return (struct sim *)((uint8_t *)s - offsetof(struct sim, store));
+}
+
+static void check_req(struct sim *w, const struct store_req *r)
+{
+	uint8_t *buf = r->buf;
+
+	if (r->slot >= w->store.nr_slots)
+		sim_fail(w, "slot %lu of %lu", (unsigned long)r->slot,
+			 (unsigned long)w->store.nr_slots);
+	if (buf < w->arena || buf + PAGE_BYTES > w->arena + w->cfg.nr_frames * PAGE_BYTES ||
+	    (buf - w->arena) % (long)PAGE_BYTES)
+		sim_fail(w, "buffer outside the frames");
+	if (w->slot_state[r->slot] == SLOT_WRITING ||
+	    (r->op == STORE_WRITE && w->slot_reads[r->slot]))
+		sim_fail(w, "two requests in flight for slot %lu", (unsigned long)r->slot);
+	if (r->op == STORE_READ && w->slot_state[r->slot] == SLOT_NEVER)
+		sim_fail(w, "read of slot %lu, never written", (unsigned long)r->slot);
+	for (unsigned int k = 0; k < w->nr_inflight; k++)
+		if (w->inflight[k].buf == buf || w->inflight[k].tag == r->tag)
+			sim_fail(w, "frame or tag in flight twice");
+}
+
+static void take(struct sim *w, const struct store_req *r)
+{
+	struct sim_req *q = &w->inflight[w->nr_inflight];
+
+	check_req(w, r);
+	*q = (struct sim_req){
+		.slot = r->slot, .buf = r->buf, .tag = r->tag, .op = r->op, .urgent = r->urgent};
+	if (r->op == STORE_WRITE) {
+		if (!sim_value(r->buf, &q->value))
+			sim_fail(w, "torn page written to slot %lu", (unsigned long)r->slot);
+		if (!q->value)
+			sim_fail(w, "a page of zeros is written to the store");
+		w->slot_state[r->slot] = SLOT_WRITING;
+	} else {
+		w->slot_reads[r->slot]++;
+		((uint64_t *)r->buf)[sim_below(w, 512)] ^= 0xdeadbeef;
+	}
+	w->nr_inflight++;
+	sim_event(w, EV_SUBMIT, r->slot, r->tag, r->op | (uint64_t)r->urgent << 1);
+}
+
+static int sim_submit(struct store *s, const struct store_req *req, unsigned int nr)
+{
+	struct sim *w = sim_of(s);
+	unsigned int n = 0;
+
+	if (w->store_dead)
+		return -EPIPE;
+	while (n < nr && w->nr_inflight + w->nr_done < w->cfg.store_depth &&
+	       (w->draining || sim_below(w, 8)))
+		take(w, &req[n++]);
+	return (int)n;
+}
+
+/* What a bad server does: a bit, a stale page, somebody else's page, zeros. */
+static uint64_t spoil(struct sim *w, uint64_t slot, uint64_t value)
+{
+	uint64_t bad = value;
+
+	switch (sim_below(w, 4)) {
+	case 0:
+		bad = value ^ 1ULL << sim_below(w, 64);
+		break;
+	case 1:
+		bad = w->slot_before[slot];
+		break;
+	case 2:
+		bad = w->slot_value[sim_below(w, (unsigned int)w->store.nr_slots)];
+		break;
+	default:
+		bad = 0;
+	}
+	if (bad != value)
+		w->corrupted = true;
+	return bad;
+}
+
+static int finish_read(struct sim *w, const struct sim_req *q)
+{
+	uint64_t value = w->slot_value[q->slot];
+
+	w->slot_reads[q->slot]--;
+	if (sim_pct(w, w->cfg.store_err_pct))
+		return -EIO;
+	if (w->cfg.corrupt_pct && sim_pct(w, w->cfg.corrupt_pct))
+		value = spoil(w, q->slot, value);
+	sim_expand(q->buf, value);
+	w->reads++;
+	return 0;
+}
+
+static int finish_write(struct sim *w, const struct sim_req *q)
+{
+	uint64_t value;
+
+	if (!sim_value(q->buf, &value) || value != q->value)
+		sim_fail(w, "the buffer of slot %lu changed in flight", (unsigned long)q->slot);
+	w->slot_before[q->slot] = w->slot_value[q->slot];
+	if (sim_pct(w, w->cfg.store_err_pct)) {
+		/* Nobody may rely on the slot before a write has succeeded. */
+		w->slot_value[q->slot] = ~value;
+		w->slot_state[q->slot] = SLOT_NEVER;
+		return -EIO;
+	}
+	w->slot_value[q->slot] = value;
+	w->slot_state[q->slot] = SLOT_WRITTEN;
+	return 0;
+}
+
+static void complete(struct sim *w, unsigned int k)
+{
+	struct sim_req q = w->inflight[k];
+	int res;
+
+	w->inflight[k] = w->inflight[--w->nr_inflight];
+	res = q.op == STORE_READ ? finish_read(w, &q) : finish_write(w, &q);
+	w->done[w->nr_done++] = (struct store_done){.tag = q.tag, .res = res};
+	sim_event(w, EV_DONE, q.slot, q.tag, (uint64_t)(int64_t)res);
+}
+
+void sim_store_step(struct sim *w, bool all)
+{
+	if (w->store_dead)
+		return;
+	if (w->cfg.store_dies && !w->draining && !sim_below(w, 2000)) {
+		w->store_dead = true;
+		return;
+	}
+	do {
+		if (!w->nr_inflight)
+			return;
+		complete(w, sim_below(w, w->nr_inflight));
+	} while (all);
+}
+
+static int sim_reap(struct store *s, struct store_done *out, unsigned int max)
+{
+	struct sim *w = sim_of(s);
+	unsigned int n = 0;
+
+	if (w->store_dead)
+		return -EPIPE;
+	while (n < max && w->nr_done) {
+		unsigned int k = sim_below(w, w->nr_done);
+
+		out[n++] = w->done[k];
+		w->done[k] = w->done[--w->nr_done];
+	}
+	return (int)n;
+}
+
+static int sim_pollfd(struct store *s)
+{
+	(void)s;
+	return -1;
+}
+
+static void sim_close(struct store *s)
+{
+	(void)s;
+}
+
+const struct store_ops sim_store_ops = {
+	.scheme = "sim",
+	.submit = sim_submit,
+	.reap = sim_reap,
+	.pollfd = sim_pollfd,
+	.close = sim_close,
+};
+
+static uint64_t sim_now(void *ctx)
+{
+	return ((struct sim *)ctx)->now_ns;
+}
+
+/* Position counts, so that a swap of two words shows, too. */
+static uint64_t sim_sum(void *ctx, const void *page)
+{
+	const uint64_t *word = page;
+	uint64_t h[8] = {1, 2, 3, 4, 5, 6, 7, 8}, all = 0;
+
+	(void)ctx;
+	for (unsigned int k = 0; k < PAGE_BYTES / sizeof(*word); k += 8)
+		for (unsigned int j = 0; j < 8; j++)
+			h[j] = (h[j] >> 32 ^ h[j] ^ word[k + j]) * 0x9e3779b97f4a7c15ULL;
+	for (unsigned int j = 0; j < 8; j++)
+		all = (all ^ h[j] ^ h[j] >> 31) * 0xbf58476d1ce4e5b9ULL;
+	return all;
+}
+
+/* Is so much of memory unable to leave that the cap can't be kept? */
+static bool mostly_stuck(const struct sim *w)
+{
+	unsigned int stuck = 0;
+
+	for (unsigned int s = 0; s < MODEL_SPACES; s++) {
+		bool unready = w->sp[s].agent != AGENT_READY;
+
+		for (unsigned int i = 0; w->m.space[s].used && i < w->m.nr_pages; i++) {
+			const struct mpage *p = &w->m.space[s].page[i];
+
+			if (p->phys > 1 &&
+			    (unready || !(p->flags & PF_REG) || (p->flags & PF_LOCKED) ||
+			     !(p->prot & PROT_W) || w->m.phys[p->phys].pins))
+				stuck++;
+		}
+	}
+	return stuck * 2 + w->cfg.nr_frames >= w->cfg.cap_pages;
+}
+
+static bool may_be_lost(const struct sim *w, enum core_loss why, space_id sp)
+{
+	switch (why) {
+	case LOSS_SUM:
+		return w->corrupted;
+	case LOSS_STORE:
+		return w->store_dead || w->cfg.store_err_pct;
+	case LOSS_SPACE: /* a fork and a remap whose order can't be told */
+		return w->sp[w->by_id[sp.v & 0xffff]].forked || w->m.unordered;
+	case LOSS_FULL:
+		return !w->cfg.roomy;
+	case LOSS_CAP:
+		return w->cfg.agent_fail_pct || !w->cfg.quiesce || mostly_stuck(w);
+	default:
+		return false;
+	}
+}
+
+static void sim_lost(void *ctx, enum core_loss why, space_id sp, uint64_t va, int err)
+{
+	struct sim *w = ctx;
+
+	sim_event(w, EV_LOST, why, sp.v, va);
+	if (w->lost)
+		sim_fail(w, "lost() twice");
+	if (!may_be_lost(w, why, sp))
+		sim_fail(w, "lost(%d) without a reason: space %u va %lx err %d", why, sp.v,
+			 (unsigned long)va, err);
+	w->lost = true;
+	w->lost_why = why;
+}
+
+const struct env_ops sim_env_ops = {.now_ns = sim_now, .sum = sim_sum, .lost = sim_lost};
+
+static unsigned int sim_ahead(void *ctx, const struct policy_fault *f, struct policy_chunk *pc)
+{
+	struct sim *w = ctx;
+
+	(void)f;
+	(void)pc;
+	return w->cfg.ahead_pages ? sim_below(w, w->cfg.ahead_pages + 1) : 0;
+}
+
+static bool sim_evict(void *ctx, struct policy_chunk *pc)
+{
+	(void)pc;
+	return sim_below(ctx, 4) != 0;
+}
+
+const struct policy_ops sim_policy_ops = {.name = "sim", .ahead = sim_ahead, .evict = sim_evict};
