@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/store/mapped.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int copy_page(const struct mapped *m, const struct store_req *req)
+{
+	char *page;
+
+	if (req->slot >= m->nr_slots)
+		return -ERANGE;
+	page = m->base + req->slot * PAGE_BYTES;
+	if (req->op == STORE_WRITE)
+		memcpy(page, req->buf, PAGE_BYTES);
+	else
+		memcpy(req->buf, page, PAGE_BYTES);
+	return 0;
+}
+
+unsigned int mapped_submit(struct mapped *m, const struct store_req *req, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr && m->head - m->tail < MAPPED_MAX_DONE; i++) {
+		struct store_done done = {.tag = req[i].tag, .res = copy_page(m, &req[i])};
+
+		m->done[m->head++ % MAPPED_MAX_DONE] = done;
+	}
+	return i;
+}
+
+unsigned int mapped_reap(struct mapped *m, struct store_done *out, unsigned int max)
+{
+	unsigned int n = 0;
+
+	while (n < max && m->tail != m->head)
+		out[n++] = m->done[m->tail++ % MAPPED_MAX_DONE];
+	return n;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a store implementation presents itself to client/session.c, the one
+ * place that lists them.
+ */
+#ifndef RMEM_STORE_OPEN_H
+#define RMEM_STORE_OPEN_H
+
+#include "client/core/store.h"
+#include "common/spec.h"
+
+struct store_open_args {
+	uint64_t bytes;		 /* wanted, a multiple of PAGE_BYTES */
+	int sock_fd;		 /* shm: an already connected socket (taken, also on error), or -1;
+				  * the spec is then "shm", or NULL */
+	unsigned int timeout_ms; /* for connecting and leasing */
+};
+
+struct store_type {
+	const char *scheme;
+	const char *usage; /* one line for help */
+
+	/* Opens and leases @args->bytes, all or nothing. 0 and returns owned;
+	 * -errno with err text that names the server and the remedy. */
+	int (*open)(const struct spec *spec, const struct store_open_args *args,
+		    struct store **out);
+
+	/* Asks without leasing how much there is; errors as open. NULL where
+	 * there is nobody to ask. */
+	int (*probe)(const struct spec *spec, unsigned int timeout_ms, uint64_t *free_bytes,
+		     uint64_t *capacity_bytes);
+};
+
+extern const struct store_type store_ram_type;
+extern const struct store_type store_shm_type;
+
+#endif

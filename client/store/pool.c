@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/store/pool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "common/base/err.h"
+
+struct pool {
+	struct store store;
+	struct store *part[STORE_POOL_MAX];
+	unsigned int nr;
+	unsigned int turn; /* whose completions are looked at first */
+	int poll_fd;	   /* epoll of what the parts poll on; -1: none does */
+};
+
+static struct store *part_of(const struct pool *p, uint64_t *slot)
+{
+	unsigned int i = 0;
+
+	while (*slot >= p->part[i]->nr_slots)
+		*slot -= p->part[i++]->nr_slots;
+	return p->part[i];
+}
+
+static int pool_submit(struct store *s, const struct store_req *req, unsigned int nr)
+{
+	struct pool *p = (struct pool *)s;
+	unsigned int taken = 0;
+
+	while (taken < nr) {
+		struct store_req one = req[taken];
+		struct store *part = part_of(p, &one.slot);
+		int n = part->ops->submit(part, &one, 1);
+
+		if (n < 0)
+			return n;
+		if (!n)
+			break;
+		taken++;
+	}
+	return (int)taken;
+}
+
+static int pool_reap(struct store *s, struct store_done *out, unsigned int max)
+{
+	struct pool *p = (struct pool *)s;
+	unsigned int got = 0;
+
+	for (unsigned int i = 0; i < p->nr && got < max; i++) {
+		struct store *part = p->part[(p->turn + i) % p->nr];
+		int n = part->ops->reap(part, out + got, max - got);
+
+		if (n < 0)
+			return n;
+		got += (unsigned int)n;
+	}
+	p->turn++;
+	return (int)got;
+}
+
+static int pool_pollfd(struct store *s)
+{
+	return ((struct pool *)s)->poll_fd;
+}
+
+static void pool_close(struct store *s)
+{
+	struct pool *p = (struct pool *)s;
+
+	if (!p)
+		return;
+	for (unsigned int i = 0; i < p->nr; i++)
+		p->part[i]->ops->close(p->part[i]);
+	if (p->poll_fd >= 0)
+		close(p->poll_fd);
+	free(p);
+}
+
+static const struct store_ops pool_ops = {
+	.scheme = "pool",
+	.submit = pool_submit,
+	.reap = pool_reap,
+	.pollfd = pool_pollfd,
+	.close = pool_close,
+};
+
+static int watch_part(struct pool *p, struct store *part)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP};
+	int fd = part->ops->pollfd(part);
+
+	if (fd < 0)
+		return 0;
+	if (p->poll_fd < 0)
+		p->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (p->poll_fd < 0 || epoll_ctl(p->poll_fd, EPOLL_CTL_ADD, fd, &ev))
+		return err_set(-errno, "several servers can't be waited for together");
+	return 0;
+}
+
+int store_pool_open(struct store *const *part, unsigned int nr, struct store **out)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+	int err = 0;
+
+	if (!p) {
+		for (unsigned int i = 0; i < nr; i++)
+			part[i]->ops->close(part[i]);
+		return err_set(-ENOMEM, "no memory for a pool of servers");
+	}
+	p->store.ops = &pool_ops;
+	p->poll_fd = -1;
+	for (unsigned int i = 0; i < nr; i++) {
+		p->part[p->nr++] = part[i];
+		p->store.nr_slots += part[i]->nr_slots;
+		if (!err)
+			err = watch_part(p, part[i]);
+	}
+	if (err) {
+		pool_close(&p->store);
+		return err;
+	}
+	*out = &p->store;
+	return 0;
+}

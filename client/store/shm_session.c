@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/store/shm_session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/err.h"
+#include "common/base/units.h"
+#include "common/conn/shm.h"
+
+#define SEALS_NEEDED (F_SEAL_GROW | F_SEAL_SHRINK)
+
+/* As a user would type it, rounded up. */
+static void format_option(char *buf, size_t buf_bytes, uint64_t bytes)
+{
+	bool is_gib = bytes % GIB(1) == 0;
+	uint64_t unit = is_gib ? GIB(1) : MIB(1);
+
+	snprintf(buf, buf_bytes, "%llu%c", (unsigned long long)((bytes + unit - 1) / unit),
+		 is_gib ? 'G' : 'M');
+}
+
+static int refused_capacity(const struct shm_session *s, const struct wire_error *e)
+{
+	char there[32], wanted[32], needed[32];
+
+	units_format_size(there, sizeof(there), e->free_bytes);
+	units_format_size(wanted, sizeof(wanted), s->wanted_bytes);
+	format_option(needed, sizeof(needed), e->capacity_bytes - e->free_bytes + s->wanted_bytes);
+	if (s->is_private)
+		return err_set(-ENOSPC,
+			       "this machine can spare %s for a private server, %s wanted: "
+			       "lower --remote or name a --server",
+			       there, wanted);
+	return err_set(-ENOSPC,
+		       "%s has %s free, %s wanted: start rmemd with --capacity %s or lower "
+		       "--remote",
+		       s->server, there, wanted, needed);
+}
+
+static int refused(const struct shm_session *s, const struct wire_error *e)
+{
+	switch (e->code) {
+	case WIRE_ERR_CAPACITY:
+		return refused_capacity(s, e);
+	case WIRE_ERR_VERSION:
+		return err_set(-EPROTONOSUPPORT,
+			       "%s is of another version (%s): install the same rmem at both ends",
+			       s->server, e->text);
+	case WIRE_ERR_TOO_MANY_CLIENTS:
+	case WIRE_ERR_DRAINING:
+		return err_set(-EBUSY, "%s refuses: %s: try again later or name another", s->server,
+			       e->text);
+	case WIRE_ERR_DENIED:
+		return err_set(-EACCES, "%s refuses: %s: run as that user", s->server, e->text);
+	default:
+		return err_set(-EPROTO, "%s refuses: %s (code %u): see its log", s->server, e->text,
+			       e->code);
+	}
+}
+
+static int failed(const struct shm_session *s, int rc)
+{
+	switch (rc) {
+	case -EPIPE:
+		return err_set(rc, "%s closed the connection: see its log", s->server);
+	case -ETIMEDOUT:
+		return err_set(rc, "%s did not answer in time: is it stopped?", s->server);
+	case -EPROTONOSUPPORT:
+		return err_set(rc,
+			       "%s answers in another protocol version: install the same rmem at "
+			       "both ends",
+			       s->server);
+	case -EBADMSG:
+	case -EMSGSIZE:
+	case -EOPNOTSUPP:
+		return err_set(-EPROTO, "%s does not speak rmem's protocol: is it an rmemd?",
+			       s->server);
+	default:
+		return err_set(rc, "%s: %s", s->server, strerror(-rc));
+	}
+}
+
+static int send_msg(struct shm_session *s, struct wire_msg *m)
+{
+	uint8_t buf[WIRE_MAX_BYTES];
+	size_t bytes;
+	int rc;
+
+	m->request = ++s->next_request;
+	s->deadline_ns = shm_deadline_ns(s->timeout_ms);
+	bytes = wire_encode(m, buf);
+	rc = shm_send(s->fd, buf, bytes, -1);
+	/* A server that has refused and left: its words are still there to be read. */
+	return rc == -EPIPE || !rc ? 0 : failed(s, rc);
+}
+
+/* The answer to the last request, which must be of @type. @got_fd as shm_recv(). */
+static int recv_msg(struct shm_session *s, uint16_t type, struct wire_msg *m, int *got_fd)
+{
+	uint8_t buf[WIRE_MAX_BYTES];
+	ssize_t n = shm_recv_until(s->fd, buf, sizeof(buf), got_fd, s->deadline_ns);
+	int rc;
+
+	if (n < 0)
+		return failed(s, (int)n);
+	rc = wire_decode(buf, (size_t)n, m);
+	if (!rc && m->type == WIRE_ERROR)
+		rc = refused(s, &m->error);
+	else if (rc || m->type != type || m->request != s->next_request)
+		rc = failed(s, rc ? rc : -EBADMSG);
+	if (rc && got_fd && *got_fd >= 0) {
+		close(*got_fd);
+		*got_fd = -1;
+	}
+	return rc;
+}
+
+static int say_hello(struct shm_session *s)
+{
+	struct wire_msg m = {.type = WIRE_HELLO,
+			     .hello = {.version_min = WIRE_VERSION_MIN,
+				       .version_max = WIRE_VERSION_MAX,
+				       .access = WIRE_ACCESS_DESCRIPTOR,
+				       .wanted_bytes = s->wanted_bytes,
+				       .auth_method = WIRE_AUTH_NONE,
+				       .name = "rmem"}};
+	int rc = send_msg(s, &m);
+
+	if (!rc)
+		rc = recv_msg(s, WIRE_WELCOME, &m, NULL);
+	if (!rc)
+		s->welcome = m.welcome;
+	return rc;
+}
+
+int shm_session_open(struct shm_session *s, const char *path, int sock_fd, uint64_t bytes,
+		     unsigned int timeout_ms)
+{
+	int rc;
+
+	*s = (struct shm_session){.fd = -1,
+				  .wanted_bytes = bytes,
+				  .timeout_ms = timeout_ms,
+				  .is_private = sock_fd >= 0};
+	if (sock_fd >= 0) {
+		snprintf(s->server, sizeof(s->server), "the private server");
+		s->fd = sock_fd;
+		rc = shm_adopt(sock_fd);
+	} else {
+		snprintf(s->server, sizeof(s->server), "server shm:%s", path);
+		s->fd = shm_connect(path, timeout_ms);
+		rc = s->fd < 0 ? s->fd : 0;
+	}
+	if (!rc)
+		rc = say_hello(s);
+	if (rc && s->fd >= 0) {
+		close(s->fd);
+		s->fd = -1;
+	}
+	return rc;
+}
+
+/* Nobody can take the memory away under us, and it is as large as was said. */
+static int check_slab(const struct shm_session *s, int fd, uint64_t bytes)
+{
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	if (seals < 0 || (seals & SEALS_NEEDED) != SEALS_NEEDED || (seals & F_SEAL_WRITE) ||
+	    fstat(fd, &st) || (uint64_t)st.st_size != bytes)
+		return err_set(-EPROTO,
+			       "%s handed over a slab that is not as promised: is it an "
+			       "rmemd?",
+			       s->server);
+	return 0;
+}
+
+static int map_slab(struct shm_session *s, char *at, uint64_t left)
+{
+	uint64_t bytes = left < s->welcome.slab_bytes ? left : s->welcome.slab_bytes;
+	struct wire_msg m;
+	int fd = -1, rc = recv_msg(s, WIRE_LEASED, &m, &fd);
+
+	if (rc)
+		return rc;
+	if (fd < 0 || m.leased.bytes != bytes)
+		rc = err_set(-EPROTO, "%s leased something else than it promised: is it an rmemd?",
+			     s->server);
+	if (!rc)
+		rc = check_slab(s, fd, bytes);
+	if (!rc &&
+	    mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+		rc = err_set(-errno,
+			     "%s: can't map a slab: %s: raise vm.max_map_count or lower --remote",
+			     s->server, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+int shm_session_map(struct shm_session *s, char *base)
+{
+	uint64_t slab_bytes = s->welcome.slab_bytes, done = 0;
+	int rc = 0;
+
+	while (done < s->wanted_bytes && !rc) {
+		uint64_t slabs = (s->wanted_bytes - done + slab_bytes - 1) / slab_bytes;
+		struct wire_msg m = {.type = WIRE_LEASE};
+
+		m.lease.nr_slabs =
+			slabs < WIRE_LEASE_MAX_SLABS ? (uint32_t)slabs : WIRE_LEASE_MAX_SLABS;
+		rc = send_msg(s, &m);
+		for (uint32_t i = 0; i < m.lease.nr_slabs && !rc; i++) {
+			rc = map_slab(s, base + done, s->wanted_bytes - done);
+			done += slab_bytes;
+		}
+	}
+	return rc;
+}
+
+int shm_session_check(const struct shm_session *s)
+{
+	uint8_t buf[WIRE_MAX_BYTES];
+	struct wire_msg m;
+	ssize_t n = shm_recv(s->fd, buf, sizeof(buf), NULL);
+
+	if (n == -EAGAIN)
+		return 0;
+	if (n > 0 && wire_decode(buf, (size_t)n, &m) == 0 && m.type == WIRE_ERROR)
+		return err_set(-EPIPE, "%s ended the lease: %s", s->server, m.error.text);
+	return err_set(-EPIPE, "%s is gone, and the pages with it", s->server);
+}
+
+void shm_session_close(struct shm_session *s)
+{
+	struct wire_msg m = {.type = WIRE_BYE};
+
+	if (s->fd < 0)
+		return;
+	send_msg(s, &m);
+	close(s->fd);
+	s->fd = -1;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/store/mapped.h"
+#include "client/store/open.h"
+#include "common/base/err.h"
+#include "common/base/units.h"
+
+static const struct spec ram_spec = {.scheme = (char *)"ram", .rest = (char *)""};
+
+static struct store *open_ram(uint64_t bytes)
+{
+	struct store_open_args args = {.bytes = bytes, .sock_fd = -1};
+	struct store *s = NULL;
+
+	assert_int_equal(store_ram_type.open(&ram_spec, &args, &s), 0);
+	assert_int_equal(s->nr_slots, bytes / PAGE_BYTES);
+	return s;
+}
+
+static char page[PAGE_BYTES] __attribute__((aligned(4096)));
+
+static void do_one(struct store *s, enum store_op op, uint64_t slot, int expected)
+{
+	struct store_req req = {.slot = slot, .buf = page, .tag = (uint32_t)slot + 7, .op = op};
+	struct store_done done;
+
+	assert_int_equal(s->ops->submit(s, &req, 1), 1);
+	assert_int_equal(s->ops->reap(s, &done, 1), 1);
+	assert_int_equal(done.tag, (uint32_t)slot + 7);
+	assert_int_equal(done.res, expected);
+	assert_int_equal(s->ops->reap(s, &done, 1), 0);
+}
+
+static void what_is_written_is_read(void **state)
+{
+	struct store *s = open_ram(MIB(1));
+
+	(void)state;
+	for (uint64_t slot = 0; slot < 256; slot++) {
+		memset(page, (int)slot + 1, sizeof(page));
+		do_one(s, STORE_WRITE, slot, 0);
+	}
+	for (uint64_t slot = 0; slot < 256; slot++) {
+		memset(page, 0, sizeof(page));
+		do_one(s, STORE_READ, slot, 0);
+		assert_int_equal((unsigned char)page[0], (slot + 1) & 0xff);
+		assert_int_equal((unsigned char)page[PAGE_BYTES - 1], (slot + 1) & 0xff);
+	}
+	s->ops->close(s);
+}
+
+static void a_slot_beyond_the_end_is_refused(void **state)
+{
+	struct store *s = open_ram(PAGE_BYTES);
+
+	(void)state;
+	do_one(s, STORE_READ, 1, -ERANGE);
+	do_one(s, STORE_WRITE, UINT64_MAX, -ERANGE);
+	s->ops->close(s);
+}
+
+static void every_request_taken_completes_once_also_when_the_store_is_full(void **state)
+{
+	enum { NR = 3000 };
+	struct store_req req[NR];
+	struct store_done done[64];
+	unsigned char seen[NR] = {0};
+	struct store *s = open_ram(MIB(16));
+	unsigned int taken = 0, completed = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < NR; i++)
+		req[i] = (struct store_req){.slot = i, .buf = page, .tag = i, .op = STORE_WRITE};
+	while (completed < NR) {
+		int n = s->ops->submit(s, req + taken, NR - taken);
+
+		assert_in_range(n, 0, MAPPED_MAX_DONE);
+		taken += (unsigned int)n;
+		n = s->ops->reap(s, done, 64);
+		assert_in_range(n, 1, 64);
+		for (int i = 0; i < n; i++) {
+			assert_int_equal(done[i].res, 0);
+			assert_int_equal(seen[done[i].tag]++, 0);
+		}
+		completed += (unsigned int)n;
+	}
+	assert_int_equal(taken, NR);
+	s->ops->close(s);
+}
+
+static void memory_comes_as_it_is_written(void **state)
+{
+	struct store *s = open_ram(GIB(512));
+
+	(void)state;
+	memset(page, 9, sizeof(page));
+	do_one(s, STORE_WRITE, s->nr_slots - 1, 0);
+	s->ops->close(s);
+}
+
+static void completions_are_there_at_once(void **state)
+{
+	struct store *s = open_ram(PAGE_BYTES);
+
+	(void)state;
+	assert_int_equal(s->ops->pollfd(s), -1);
+	s->ops->close(NULL);
+	s->ops->close(s);
+}
+
+static void a_wrong_spec_or_size_is_refused(void **state)
+{
+	struct spec with_rest = {.scheme = (char *)"ram", .rest = (char *)"x"};
+	struct store_open_args args = {.bytes = PAGE_BYTES, .sock_fd = -1};
+	struct store *s;
+
+	(void)state;
+	assert_int_equal(store_ram_type.open(&with_rest, &args, &s), -EINVAL);
+	args.bytes = 100;
+	assert_int_equal(store_ram_type.open(&ram_spec, &args, &s), -EINVAL);
+	args.bytes = 1ULL << 60;
+	err_clear();
+	assert_int_equal(store_ram_type.open(&ram_spec, &args, &s), -ENOMEM);
+	assert_non_null(strstr(err_text(-ENOMEM), "lower --remote"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_written_is_read),
+		cmocka_unit_test(a_slot_beyond_the_end_is_refused),
+		cmocka_unit_test(every_request_taken_completes_once_also_when_the_store_is_full),
+		cmocka_unit_test(memory_comes_as_it_is_written),
+		cmocka_unit_test(completions_are_there_at_once),
+		cmocka_unit_test(a_wrong_spec_or_size_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
