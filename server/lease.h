@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lease: who may have how much. A bank has the capacity; a tenant reserves
+ * all it will ever want at once, so that no two are promised the same, then
+ * draws slabs against that, and gives all back when it ends. Knows no socket.
+ */
+#ifndef RMEMD_LEASE_H
+#define RMEMD_LEASE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/slab.h"
+
+struct bank {
+	uint64_t capacity_bytes;
+	uint64_t reserved_bytes; /* <= capacity_bytes */
+	uint64_t leased_bytes;	 /* <= reserved_bytes */
+	uint64_t next_slab;
+	int node;
+};
+
+struct tenant {
+	struct bank *bank;
+	uint64_t reserved_bytes;
+	uint64_t leased_bytes;
+	struct slab *slab;
+	size_t nr_slabs;
+};
+
+void bank_init(struct bank *b, uint64_t capacity_bytes, int node);
+uint64_t bank_free_bytes(const struct bank *b);
+
+/* Reserves @bytes (may be 0). 0, -ENOSPC or -ENOMEM with err text. */
+int tenant_open(struct tenant *t, struct bank *b, uint64_t bytes)
+	__attribute__((warn_unused_result));
+
+/* How many slabs it may still draw. */
+uint64_t tenant_slabs_left(const struct tenant *t);
+
+/* Draws the next slab; borrowed until the next call. -errno with err text. */
+int tenant_draw(struct tenant *t, const struct slab **out, uint64_t *slab_id)
+	__attribute__((warn_unused_result));
+
+/* Gives everything back. Accepts one that was never opened. */
+void tenant_close(struct tenant *t);
+
+#endif

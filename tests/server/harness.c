@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/server/harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/err.h"
+#include "common/conn/shm.h"
+
+#define MAX_ARGS 12
+#define STEP_US	 5000
+
+void rmemd_prepare(struct rmemd *r)
+{
+	memset(r, 0, sizeof(*r));
+	strcpy(r->dir, "/tmp/rmemd-test-XXXXXX");
+	assert_non_null(mkdtemp(r->dir));
+	snprintf(r->path, sizeof(r->path), "%s/s", r->dir);
+	r->spec = (struct spec){.scheme = (char *)"shm", .rest = r->path};
+}
+
+static void log_path(const struct rmemd *r, char *buf, size_t bytes)
+{
+	snprintf(buf, bytes, "%s/log", r->dir);
+}
+
+static void become_rmemd(const struct rmemd *r, const char *const *args)
+{
+	const char *argv[MAX_ARGS + 2] = {"rmemd"};
+	char log[64];
+	int fd;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	log_path(r, log, sizeof(log));
+	fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	dup2(fd, STDOUT_FILENO);
+	dup2(fd, STDERR_FILENO);
+	for (int i = 0; i < MAX_ARGS && args[i]; i++)
+		argv[i + 1] = args[i];
+	execv(RMEMD_PATH, (char *const *)argv);
+	_exit(99);
+}
+
+void rmemd_spawn(struct rmemd *r, const char *const *args)
+{
+	r->pid = fork();
+	assert_true(r->pid >= 0);
+	if (r->pid == 0)
+		become_rmemd(r, args);
+}
+
+void rmemd_start(struct rmemd *r, const char *const *args)
+{
+	const char *all[MAX_ARGS + 1] = {"--listen", NULL};
+	char listen[64];
+	int fd = -1;
+
+	snprintf(listen, sizeof(listen), "shm:%s", r->path);
+	all[1] = listen;
+	for (int i = 0; i + 2 < MAX_ARGS && args[i]; i++)
+		all[i + 2] = args[i];
+	rmemd_spawn(r, all);
+	for (int ms = 0; ms < PATIENCE_MS && fd < 0; ms += STEP_US / 1000) {
+		fd = shm_connect(r->path, 0);
+		usleep(STEP_US);
+	}
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static void read_log(struct rmemd *r)
+{
+	char path[64];
+	FILE *f;
+
+	log_path(r, path, sizeof(path));
+	f = fopen(path, "r");
+	if (f) {
+		r->log[fread(r->log, 1, sizeof(r->log) - 1, f)] = '\0';
+		fclose(f);
+	}
+}
+
+int rmemd_wait(struct rmemd *r)
+{
+	int status;
+
+	for (int ms = 0; ms < PATIENCE_MS; ms += STEP_US / 1000) {
+		if (waitpid(r->pid, &status, WNOHANG) == r->pid) {
+			r->pid = 0;
+			read_log(r);
+			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		}
+		usleep(STEP_US);
+	}
+	return 256;
+}
+
+void rmemd_cleanup(struct rmemd *r)
+{
+	char path[64];
+
+	if (r->pid > 0) {
+		kill(r->pid, SIGKILL);
+		waitpid(r->pid, NULL, 0);
+		unlink(r->path);
+	}
+	log_path(r, path, sizeof(path));
+	unlink(path);
+	assert_int_equal(rmdir(r->dir), 0);
+}
+
+int raw_connect(const struct rmemd *r)
+{
+	int fd = shm_connect(r->path, PATIENCE_MS);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+void raw_send(int fd, const struct wire_msg *m)
+{
+	uint8_t buf[WIRE_MAX_BYTES];
+	size_t bytes = wire_encode(m, buf);
+
+	assert_int_equal(shm_send(fd, buf, bytes, -1), 0);
+}
+
+void raw_recv(int fd, struct wire_msg *m, int *got_fd)
+{
+	uint8_t buf[WIRE_MAX_BYTES];
+	ssize_t n = shm_recv_until(fd, buf, sizeof(buf), got_fd, shm_deadline_ns(PATIENCE_MS));
+
+	assert_true(n > 0);
+	assert_int_equal(wire_decode(buf, (size_t)n, m), 0);
+}
+
+void raw_expect_error(int fd, enum wire_error_code code)
+{
+	struct wire_msg m;
+
+	raw_recv(fd, &m, NULL);
+	assert_int_equal(m.type, WIRE_ERROR);
+	assert_int_equal(m.error.code, code);
+	assert_true(m.error.text[0] != '\0');
+}
+
+void raw_expect_end(int fd)
+{
+	uint8_t buf[WIRE_MAX_BYTES];
+
+	assert_int_equal(shm_recv_until(fd, buf, sizeof(buf), NULL, shm_deadline_ns(PATIENCE_MS)),
+			 -EPIPE);
+	close(fd);
+}
+
+void raw_hello(int fd, uint64_t wanted_bytes, struct wire_msg *welcome)
+{
+	struct wire_msg m = {.type = WIRE_HELLO,
+			     .request = 1,
+			     .hello = {.version_min = WIRE_VERSION_MIN,
+				       .version_max = WIRE_VERSION_MAX,
+				       .access = WIRE_ACCESS_DESCRIPTOR,
+				       .wanted_bytes = wanted_bytes,
+				       .name = "test"}};
+
+	raw_send(fd, &m);
+	raw_recv(fd, welcome, NULL);
+}
+
+int raw_lease(int fd, struct wire_leased *leased)
+{
+	struct wire_msg m = {.type = WIRE_LEASE, .request = 2, .lease.nr_slabs = 1};
+	int slab_fd = -1;
+
+	raw_send(fd, &m);
+	raw_recv(fd, &m, &slab_fd);
+	assert_int_equal(m.type, WIRE_LEASED);
+	assert_true(slab_fd >= 0);
+	*leased = m.leased;
+	return slab_fd;
+}
+
+uint64_t free_bytes(const struct rmemd *r)
+{
+	uint64_t left = 0, capacity = 0;
+
+	assert_int_equal(store_shm_type.probe(&r->spec, PATIENCE_MS, &left, &capacity), 0);
+	return left;
+}
+
+void expect_free(const struct rmemd *r, uint64_t bytes)
+{
+	uint64_t left = 0, capacity;
+
+	for (int ms = 0; ms < PATIENCE_MS; ms += STEP_US / 1000) {
+		int rc = store_shm_type.probe(&r->spec, PATIENCE_MS, &left, &capacity);
+
+		if (rc == 0 && left == bytes)
+			return;
+		assert_true(rc == 0 || rc == -EBUSY);
+		usleep(STEP_US);
+	}
+	fail_msg("%llu bytes are free", (unsigned long long)left);
+}
+
+void expect_no_socket(const struct rmemd *r)
+{
+	for (int ms = 0; ms < PATIENCE_MS && access(r->path, F_OK) == 0; ms += STEP_US / 1000)
+		usleep(STEP_US);
+	assert_int_equal(access(r->path, F_OK), -1);
+}
+
+int store_open(const struct rmemd *r, uint64_t bytes, struct store **out)
+{
+	struct store_open_args args = {.bytes = bytes, .sock_fd = -1, .timeout_ms = PATIENCE_MS};
+
+	err_clear();
+	return store_shm_type.open(&r->spec, &args, out);
+}
