@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ring between pager and agent. The agent is a task that shares a job
+ * process's address space and nothing else; it does there what only that
+ * address space may do to itself. This header is compiled into both sides.
+ *
+ * One memfd, mapped by both. The pager writes a command into a free slot,
+ * sets state QUEUED and, if the agent sleeps, writes one byte to the wake
+ * pipe. The agent takes commands in order (QUEUED -> RUNNING by compare and
+ * swap, so that the pager may take a queued one back: the last one first, because
+ * the agent waits at a slot until that is filled), answers in place, sets
+ * DONE and writes to the done eventfd if the pager asked for it. End of file
+ * on the wake pipe means that pager and supervisor are both gone: the agent
+ * then kills the process, because nobody can answer its faults any more.
+ *
+ * Whatever the job writes into this memory harms only the job: the pager
+ * copies answers before it looks at them and checks every value.
+ */
+#ifndef RMEM_CAPTURE_AGENT_H
+#define RMEM_CAPTURE_AGENT_H
+
+#include <stdint.h>
+
+#include "client/core/types.h"
+
+#define AGENT_ABI    1U
+#define AGENT_SLOTS  4U
+#define AGENT_HALVES 2U
+#define AGENT_NAME   "rmem-agent"
+
+enum agent_op {
+	AGENT_MOVE = 1, /* drop half B, chunk -> A[half] -> B[half] */
+	AGENT_POPULATE, /* MADV_POPULATE_WRITE of want, page runs */
+	AGENT_DROP,	/* MADV_DONTNEED of half B */
+	AGENT_ADVISE,	/* madvise(va, bytes, advice) */
+	AGENT_EXIT,	/* unmap what is the agent's, and exit */
+};
+
+enum agent_state { AGENT_FREE, AGENT_QUEUED, AGENT_RUNNING, AGENT_DONE };
+
+struct agent_cmd {
+	uint32_t state; /* enum agent_state, atomic */
+	uint32_t op;
+	uint32_t half;
+	int32_t err; /* 0 or -errno, of the command as a whole */
+	uint64_t va;
+	uint64_t bytes; /* AGENT_ADVISE */
+	uint32_t advice;
+	uint32_t overtaken; /* a MOVE answered EAGAIN: an event is unread */
+	pageset want;
+	pageset moved;	 /* in scratch B[half] now */
+	pageset busy;	 /* EBUSY: shared after fork, or pinned */
+	pageset invalid; /* EINVAL: protection, locked, another mapping */
+};
+
+struct agent_ring {
+	uint32_t abi;
+	uint32_t sleeping; /* atomic: the agent waits (or is about to) in read(wake_fd) */
+	uint32_t notify;   /* atomic: pager wants a write to done_fd */
+	uint32_t next;	   /* slot the agent looks at next; agent's own */
+	int32_t uffd_job;  /* descriptor numbers in the agent's own table */
+	int32_t uffd_scratch;
+	int32_t wake_fd;
+	int32_t done_fd;
+	int32_t target_pidfd; /* of the process to kill when nobody is left */
+	uint32_t spare;
+	uint64_t scratch_a;  /* AGENT_HALVES chunks each, chunk aligned, */
+	uint64_t scratch_b;  /* registered on uffd_job / uffd_scratch */
+	uint64_t own_start;  /* all mappings made for the agent, for scans */
+	uint64_t own_end;    /* to skip and AGENT_EXIT to unmap */
+	uint64_t code_start; /* inside it; all that AGENT_EXIT leaves */
+	uint64_t code_end;
+	uint64_t moves, pages; /* statistics */
+	struct agent_cmd cmd[AGENT_SLOTS];
+};
+
+#endif

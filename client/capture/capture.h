@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The job's real address spaces and processes, as the pager knows them. What
+ * the core asks (client/core/capture.h) is answered here with userfaultfd and
+ * agents; what the kernel says is read here and given to the core.
+ *
+ *	processes.c  which processes the job has, how large they are
+ *	register.c   which mappings of a space are given to userfaultfd
+ *	spaces.c     the spaces, and commands to their agents
+ *	messages.c   userfaultfd messages
+ *	injector.c   the thread that puts agents into processes
+ *	ops.c        the core's table
+ *
+ * Everything on the pager's thread, but the injector's own loop.
+ */
+#ifndef RMEM_CAPTURE_CAPTURE_H
+#define RMEM_CAPTURE_CAPTURE_H
+
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "client/capture/inject.h"
+#include "client/core/core.h"
+#include "client/run.h"
+
+struct vma_span {
+	uint64_t start, end;
+};
+
+/* Pager, injector and agents run before the job: what they do is short, and the
+ * job waits for it. Where the permission is missing they run beside it. */
+#define CAPTURE_NICE (-15)
+
+/* A command the agent has not answered yet. */
+struct command {
+	bool used;
+	uint32_t op; /* enum agent_op */
+	unsigned int half;
+	uint64_t va;
+	pageset want;
+	uint64_t since_ns;
+};
+
+struct aspace {
+	space_id id;
+	pid_t pid; /* a process that lives in it; 0 not known */
+	struct aspace *next;
+	int uffd;
+	struct agent agent; /* .ring NULL: none */
+	pid_t claim_tid;    /* last thread that was asked whether it lives here */
+	bool wanted;	    /* the core wants an agent; its pid is not known yet */
+	bool stuck;	    /* the last try could not stop a thread: it may wait for room */
+	bool asked;	    /* the injector has a request for it */
+	bool readable;	    /* messages may be waiting */
+	bool dead;
+	bool unproven;	  /* forked: its agent waits until its ranges are looked up */
+	space_id heir_of; /* forked off this one, which had no quiet moment since */
+	bool unsettled;	  /* events were read since no call was under way */
+	unsigned int tries;
+	int wake_fd; /* write end of the agent's wake pipe */
+	int pagemap_fd;
+	uint64_t scratch_a, scratch_b, own_start,
+		own_end; /* copied: the job may write to the ring */
+	struct command cmd[AGENT_SLOTS];
+	unsigned int post, take; /* next to be posted, next to be answered */
+	bool drop[CORE_HALVES];	 /* half holds pages that nobody needs */
+
+	uint64_t maps_bytes; /* virtual size when its maps were last read */
+	uint64_t maps_ns;
+	bool maps_dirty;
+	uint64_t *keep; /* pages that must stay, sorted */
+	size_t nr_keep;
+	uint64_t keep_ns;
+	struct vma_span *wiped; /* not inherited by a fork whose message is unread */
+	size_t nr_wiped;
+	bool wiped_known;
+	uint64_t blind_ns; /* REMOVE read when its pages could not be looked up */
+};
+
+enum proc_state {
+	PROC_SMALL,   /* not looked at more closely yet */
+	PROC_ASKED,   /* the injector has it */
+	PROC_MANAGED, /* has a space */
+	PROC_REFUSED,
+};
+
+struct process {
+	pid_t pid, ppid;
+	struct process *next;
+	uint64_t start_ticks;
+	int pidfd, statm_fd;
+	enum proc_state state;
+	enum inject_refusal why;
+	struct aspace *space; /* may be shared with other processes */
+	uint32_t not_space;   /* no space up to this one is its own */
+	bool borrows;	      /* runs in its parent's space (vfork): counted there */
+	bool seen;
+	uint64_t virt_bytes, anon_bytes;
+	uint64_t pss_bytes, pss_anon_bytes, pss_minflt, pss_ns; /* when last sampled */
+};
+
+/* Where messages are read to: shared memory, so that no message is lost with
+ * the process that read it. */
+#define JOURNAL_MSGS 32U
+struct journal {
+	uint32_t space, nr, next;
+	struct uffd_msg msg[JOURNAL_MSGS];
+};
+
+struct injector;
+
+struct capture {
+	struct core *core;
+	struct run_header *header;
+	struct journal *journal;
+	int epoll_fd;
+	int done_fd; /* agents write here when they answered */
+	int dev_userfaultfd;
+	int loadavg_fd;
+	pid_t root_pid; /* the supervisor (or the attached process): its descendants are the job */
+	bool root_counts;
+	pid_t skip[3]; /* pager, private server ...: never the job's */
+	uint64_t cap_bytes;
+	struct aspace *spaces;
+	struct process *procs;
+	uint32_t next_space;
+	pid_t last_pid, older_pid; /* last given out at the last look and the one before */
+	unsigned int nr_running;   /* on the whole machine, at the last look */
+	uint64_t full_look_ns;
+	struct injector *injector;
+	const void *zeros; /* CHUNK_BYTES of them */
+	uint64_t anon_bytes, unmanaged_bytes;
+	uint64_t shared_bytes; /* would become the job's own if forked processes wrote to it */
+	bool pressed;	       /* the cap is near: manage what there is */
+	const char *fatal;
+};
+
+extern const struct capture_ops capture_real_ops; /* ctx: struct capture */
+
+uint64_t capture_now_ns(void);
+
+/* ---- spaces.c ---- */
+struct aspace *aspace_find(const struct capture *cp, space_id id);
+struct aspace *aspace_new(struct capture *cp, int uffd, pid_t pid);
+int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent, int wake_fd);
+void aspace_gone(struct capture *cp, struct aspace *sp);
+void aspaces_bury(struct capture *cp);		  /* free the dead ones */
+bool aspaces_unclaimed(const struct capture *cp); /* is one's process not known? */
+
+/* 0; -EAGAIN when all slots are in use; -ESRCH without an agent. */
+int agent_post(struct aspace *sp, const struct agent_cmd *cmd);
+bool agent_is_dead(const struct aspace *sp);
+bool agent_idle(const struct aspace *sp);
+
+/* Take answers of every agent and give them to the core. */
+void agents_reap(struct capture *cp);
+
+/* Have pages of scratch that nobody needs dropped, where no move will do it. */
+void agents_drop(struct capture *cp);
+
+/* ---- forks.c ---- */
+/* An event of the space is unread. If it is a fork, look now, while the thread
+ * that forked still waits, at what the child does not get. */
+void aspace_before_read(struct capture *cp, struct aspace *sp);
+void aspace_note_wiped(struct aspace *sp);
+void aspace_after_read(struct aspace *sp);
+
+/* The space shares its present pages with a fork: have the first write to each
+ * pass through the pager, so that the copies it makes keep to the cap. Its
+ * threads are where those of the process @threads_of are (0: not known). */
+void aspace_guard_shared(struct capture *cp, struct aspace *sp, pid_t threads_of);
+
+/* ---- messages.c ---- */
+void messages_read(struct capture *cp, struct aspace *sp);
+
+/* ---- register.c ---- */
+/* Register what is new in the space's mappings, as a whole. 0 or -errno. */
+int aspace_register(struct capture *cp, struct aspace *sp);
+void aspace_register_some(struct capture *cp); /* of all spaces, as they need it */
+
+/* ---- processes.c ---- */
+void processes_poll(struct capture *cp);
+uint64_t processes_interval_ns(const struct capture *cp); /* until the next poll is due */
+struct process *process_find(const struct capture *cp, pid_t pid);
+void process_exited(struct capture *cp, struct process *p);
+void process_refused(struct capture *cp, pid_t pid, enum inject_refusal why);
+void process_injected(struct capture *cp, pid_t pid, enum inject_refusal why, struct aspace *sp);
+void aspace_faulted(struct capture *cp, struct aspace *sp, pid_t tid);
+void process_unclaim(struct capture *cp, struct aspace *sp);
+bool aspace_is_shared(const struct capture *cp, const struct aspace *sp); /* by processes */
+pid_t aspace_find_pid(struct capture *cp, struct aspace *sp);		  /* 0: can't be told */
+
+/* ---- injector.c ---- */
+int injector_start(struct capture *cp);
+int injector_fd(const struct capture *cp);
+/* core_quiesced() follows. 0 or -ENOMEM. */
+int injector_quiesce(struct capture *cp, struct aspace *sp);
+void injector_ask(struct capture *cp, pid_t pid, struct aspace *sp);
+/* The space that is being entered must not wait for room. */
+void injector_let_through(struct capture *cp);
+bool injector_busy(const struct capture *cp); /* something of the job is stopped by us */
+void injector_reap(struct capture *cp);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages of a userfaultfd, read into the journal and given to the core in
+ * the kernel's order. The journal is shared memory: a message that was read is
+ * the kernel's no longer, and must not be lost with the pager.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "client/capture/capture.h"
+#include "client/capture/uffd.h"
+
+static void forked(struct capture *cp, struct aspace *parent, int uffd)
+{
+	struct aspace *child = aspace_new(cp, uffd, 0);
+
+	if (!child) {
+		cp->fatal = "no memory for a forked process";
+		return;
+	}
+	core_forked(cp->core, parent->id, child->id);
+	child->heir_of = parent->id;
+	aspace_guard_shared(cp, parent, parent->pid);
+	aspace_guard_shared(cp, child, parent->pid);
+}
+
+static void remapped_before_fork(struct capture *cp, struct aspace *child, uint64_t from,
+				 uint64_t to, uint64_t bytes)
+{
+	bool has_from, has_to;
+
+	if (child->dead || !uffd_alive(child->uffd))
+		return;
+	has_from = !uffd_register(child->uffd, from, from + PAGE_BYTES);
+	has_to = !uffd_register(child->uffd, to, to + PAGE_BYTES);
+	if (has_to && !has_from)
+		core_remapped(cp->core, child->id, from, to, bytes);
+	else if (has_to == has_from && uffd_alive(child->uffd))
+		cp->fatal = "a fork and an mremap of two threads can't be told apart";
+}
+
+/*
+ * A remap whose message was read after that of a fork, with no quiet moment in
+ * between, may have come before the fork: then the child has the pages where
+ * they went. Its own mappings say so.
+ */
+static void remapped(struct capture *cp, struct aspace *sp, const struct uffd_msg *m)
+{
+	uint64_t from = m->arg.remap.from, to = m->arg.remap.to, bytes = m->arg.remap.len;
+
+	for (struct aspace *o = cp->spaces; o; o = o->next)
+		if (o->heir_of.v == sp->id.v)
+			remapped_before_fork(cp, o, from, to, bytes);
+	core_remapped(cp->core, sp->id, from, to, bytes);
+}
+
+static void deliver(struct capture *cp, struct aspace *sp, const struct uffd_msg *m)
+{
+	struct core *c = cp->core;
+	uint32_t tid;
+
+	switch (m->event) {
+	case UFFD_EVENT_PAGEFAULT:
+		aspace_faulted(cp, sp, (pid_t)m->arg.pagefault.feat.ptid);
+		tid = m->arg.pagefault.feat.ptid;
+		if (sp->agent.ring && tid == (uint32_t)sp->agent.pid)
+			tid = CORE_AGENT_TID;
+		if (m->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP)
+			core_write_fault(c, sp->id, m->arg.pagefault.address, tid);
+		else
+			core_fault(c, sp->id, m->arg.pagefault.address, 0, tid);
+		return;
+	default:
+		break;
+	}
+	sp->unsettled = true;
+	switch (m->event) {
+	case UFFD_EVENT_FORK:
+		forked(cp, sp, (int)m->arg.fork.ufd);
+		return;
+	case UFFD_EVENT_REMAP:
+		remapped(cp, sp, m);
+		break;
+	case UFFD_EVENT_REMOVE:
+		core_removed(c, sp->id, m->arg.remove.start, m->arg.remove.end);
+		return;
+	case UFFD_EVENT_UNMAP:
+		core_unmapped(c, sp->id, m->arg.remove.start, m->arg.remove.end);
+		break;
+	default:
+		cp->fatal = "an unknown userfaultfd event";
+		return;
+	}
+	sp->maps_dirty = true;
+}
+
+/*
+ * Events first: once one is read the kernel no longer holds back fills, so a
+ * fault that was read with it must be answered from what is true after it.
+ */
+static void deliver_all(struct capture *cp, struct aspace *sp, bool faults)
+{
+	struct journal *j = cp->journal;
+
+	for (j->next = 0; j->next < j->nr && !sp->dead; j->next++)
+		if ((j->msg[j->next].event == UFFD_EVENT_PAGEFAULT) == faults)
+			deliver(cp, sp, &j->msg[j->next]);
+}
+
+/* No call that changes mappings is under way, and none of its messages unread. */
+static void settle(struct capture *cp, struct aspace *sp)
+{
+	if (!sp->unsettled || uffd_changing(sp->uffd) || uffd_has_messages(sp->uffd))
+		return;
+	sp->unsettled = false;
+	for (struct aspace *o = cp->spaces; o; o = o->next)
+		if (o->heir_of.v == sp->id.v)
+			o->heir_of.v = 0;
+	core_settled(cp->core, sp->id);
+}
+
+void messages_read(struct capture *cp, struct aspace *sp)
+{
+	struct journal *j = cp->journal;
+
+	while (!sp->dead && sp->readable && core_may_read(cp->core, sp->id)) {
+		int n;
+
+		if (uffd_changing(sp->uffd))
+			aspace_before_read(cp, sp);
+		n = uffd_read(sp->uffd, j->msg, JOURNAL_MSGS);
+		if (n <= 0) {
+			sp->readable = false;
+			break;
+		}
+		j->space = sp->id.v;
+		j->nr = (uint32_t)n;
+		deliver_all(cp, sp, false);
+		deliver_all(cp, sp, true);
+		j->nr = 0;
+		aspace_after_read(sp);
+	}
+	if (!sp->dead && !sp->readable)
+		settle(cp, sp);
+}

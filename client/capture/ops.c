@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the core asks of the job's address spaces, on a real kernel. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+
+#include "client/capture/capture.h"
+#include "client/capture/proc.h"
+#include "client/capture/uffd.h"
+
+/* After a REMOVE that came while the space's pages could not be looked up,
+ * nothing of it is moved for this long. */
+#define BLIND_NS 1000000000ULL
+
+/* How old the list of pages that must stay may be. */
+#define KEEP_NS 1000000ULL
+
+static struct aspace *living(void *ctx, space_id id)
+{
+	struct aspace *sp = aspace_find(ctx, id);
+
+	return sp && !sp->dead ? sp : NULL;
+}
+
+static int fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void *src,
+		unsigned int *done)
+{
+	struct aspace *sp = living(ctx, id);
+	int err;
+
+	*done = 0;
+	if (!sp)
+		return -ESRCH;
+	err = uffd_fill(sp->uffd, va, nr, src, done);
+	if (err == -ENOENT && nr > 1 && !*done) /* all of it is refused if it spans mappings */
+		err = uffd_fill(sp->uffd, va, 1, src, done);
+	if (err == -EAGAIN && !*done)
+		sp->readable = true;
+	return err;
+}
+
+static int fill_zero(void *ctx, space_id id, uint64_t va, unsigned int nr, unsigned int *done)
+{
+	const struct capture *cp = ctx;
+
+	return fill(ctx, id, va, nr, cp->zeros, done);
+}
+
+static int allow(void *ctx, space_id id, uint64_t va, unsigned int nr)
+{
+	struct aspace *sp = living(ctx, id);
+	int err = sp ? uffd_allow(sp->uffd, va, va + nr * PAGE_BYTES) : -ESRCH;
+
+	if (err == -ENOENT && nr > 1) /* over two mappings, one of another kind */
+		err = uffd_allow(sp->uffd, va, va + PAGE_BYTES);
+	if (err == -EAGAIN)
+		sp->readable = true;
+	return err;
+}
+
+static void wake(void *ctx, space_id id, uint64_t va, unsigned int nr)
+{
+	struct aspace *sp = living(ctx, id);
+
+	if (sp)
+		uffd_wake(sp->uffd, va, nr * PAGE_BYTES);
+}
+
+static int poison(void *ctx, space_id id, uint64_t va)
+{
+	struct aspace *sp = living(ctx, id);
+
+	return sp ? uffd_poison(sp->uffd, va) : -ESRCH;
+}
+
+/* Which pages must stay. When it can't be told, nothing of the space may move. */
+static int refresh_keep(struct aspace *sp)
+{
+	uint64_t now = capture_now_ns();
+	int err;
+
+	if (!sp->pid)
+		return -ESRCH;
+	if (now - sp->keep_ns < KEEP_NS)
+		return 0;
+	free(sp->keep);
+	sp->keep = NULL;
+	sp->nr_keep = 0;
+	err = proc_thread_pages(sp->pid, &sp->keep, &sp->nr_keep);
+	if (!err)
+		sp->keep_ns = now;
+	return err;
+}
+
+static int scan(void *ctx, space_id id, uint64_t chunk_va, bool movable, pageset *out)
+{
+	struct aspace *sp = living(ctx, id);
+	int err;
+
+	if (!sp)
+		return -ESRCH;
+	if (sp->pagemap_fd < 0) {
+		sp->blind_ns = capture_now_ns();
+		return -ESRCH;
+	}
+	err = proc_present(sp->pagemap_fd, chunk_va, chunk_va + CHUNK_BYTES, out);
+	if (err || !movable)
+		return err;
+	err = refresh_keep(sp);
+	if (err)
+		return err;
+	for (size_t i = 0; i < sp->nr_keep; i++)
+		if (sp->keep[i] >= chunk_va && sp->keep[i] < chunk_va + CHUNK_BYTES)
+			pageset_del(out, (unsigned int)((sp->keep[i] - chunk_va) >> PAGE_SHIFT));
+	return 0;
+}
+
+static uint64_t next_present(void *ctx, space_id id, uint64_t va, uint64_t end)
+{
+	struct aspace *sp = living(ctx, id);
+	uint64_t at = end;
+
+	if (!sp)
+		return end;
+	if (sp->pagemap_fd < 0) {
+		sp->blind_ns = capture_now_ns();
+		return end;
+	}
+	return proc_next_present(sp->pagemap_fd, va, end, &at) ? end : at;
+}
+
+static bool can_move(void *ctx, space_id id)
+{
+	struct aspace *sp = living(ctx, id);
+
+	if (!sp || !sp->agent.ring || (sp->blind_ns && capture_now_ns() - sp->blind_ns < BLIND_NS))
+		return false;
+	if (!sp->readable)
+		sp->readable = uffd_has_messages(sp->uffd);
+	return !sp->readable;
+}
+
+static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, const pageset *want)
+{
+	struct agent_cmd cmd = {.op = AGENT_MOVE, .half = half, .va = chunk_va, .want = *want};
+	struct aspace *sp = living(ctx, id);
+	int err;
+
+	if (!sp)
+		return -ESRCH;
+	if (!can_move(ctx, id))
+		return -EAGAIN;
+	err = agent_post(sp, &cmd);
+	if (!err)
+		sp->drop[half] = false; /* the agent empties the half itself */
+	return err;
+}
+
+/* Scratch is read only where it is proven full: a hole would make the pager
+ * wait for itself. */
+static int check_scratch(const struct aspace *sp, uint64_t va, const pageset *set)
+{
+	pageset here;
+	int err = proc_present(sp->pagemap_fd, va, va + CHUNK_BYTES, &here);
+
+	for (unsigned int i = 0; !err && i < CHUNK_WORDS; i++)
+		if (set->w[i] & ~here.w[i])
+			err = -EIO;
+	return err;
+}
+
+static int copy_out(void *ctx, space_id id, unsigned int half, const pageset *set,
+		    void *const *frames)
+{
+	struct aspace *sp = living(ctx, id);
+	struct iovec to[CHUNK_PAGES], from[CHUNK_PAGES];
+	size_t nr_to = 0, nr_from = 0, bytes = 0;
+	uint64_t base;
+	ssize_t got;
+	int err;
+
+	if (!sp)
+		return -ESRCH;
+	base = sp->scratch_b + half * CHUNK_BYTES;
+	err = check_scratch(sp, base, set);
+	if (err)
+		return err;
+	for (unsigned int i = pageset_next(set, 0); i < CHUNK_PAGES;
+	     i = pageset_next(set, i + 1), bytes += PAGE_BYTES) {
+		char *va = (char *)(uintptr_t)(base + i * PAGE_BYTES);
+
+		if (nr_from && (char *)from[nr_from - 1].iov_base + from[nr_from - 1].iov_len == va)
+			from[nr_from - 1].iov_len += PAGE_BYTES;
+		else
+			from[nr_from++] = (struct iovec){va, PAGE_BYTES};
+		if (nr_to && (char *)to[nr_to - 1].iov_base + to[nr_to - 1].iov_len ==
+				     (char *)frames[bytes / PAGE_BYTES])
+			to[nr_to - 1].iov_len += PAGE_BYTES;
+		else
+			to[nr_to++] = (struct iovec){frames[bytes / PAGE_BYTES], PAGE_BYTES};
+	}
+	got = process_vm_readv(sp->agent.pid, to, nr_to, from, nr_from, 0);
+	if (got == (ssize_t)bytes)
+		return 0;
+	return got < 0 && errno == ESRCH ? -ESRCH : -EIO;
+}
+
+static void drop(void *ctx, space_id id, unsigned int half)
+{
+	struct aspace *sp = living(ctx, id);
+
+	if (sp)
+		sp->drop[half] = true;
+}
+
+static int populate(void *ctx, space_id id, uint64_t chunk_va, const pageset *want)
+{
+	struct agent_cmd cmd = {.op = AGENT_POPULATE, .va = chunk_va, .want = *want};
+	struct aspace *sp = living(ctx, id);
+
+	return sp ? agent_post(sp, &cmd) : -ESRCH;
+}
+
+static void want_agent(void *ctx, space_id id)
+{
+	struct capture *cp = ctx;
+	struct aspace *sp = living(ctx, id);
+
+	if (!sp)
+		return;
+	sp->wanted = true;
+	if (!sp->pid)
+		sp->pid = aspace_find_pid(cp, sp);
+	if (sp->pid && !sp->asked)
+		injector_ask(cp, sp->pid, sp);
+}
+
+static int quiesce(void *ctx, space_id id)
+{
+	struct aspace *sp = living(ctx, id);
+
+	if (!sp || !sp->pid)
+		return -ESRCH;
+	return injector_quiesce(ctx, sp);
+}
+
+static int not_inherited(void *ctx, space_id parent)
+{
+	struct capture *cp = ctx;
+	struct aspace *sp = living(ctx, parent);
+
+	if (!sp)
+		return -ESRCH;
+	if (!sp->pid)
+		sp->pid = aspace_find_pid(cp, sp);
+	aspace_note_wiped(sp);
+	if (!sp->wiped_known)
+		return uffd_alive(sp->uffd) ? -ENOENT : -ESRCH;
+	for (size_t i = 0; i < sp->nr_wiped; i++)
+		core_not_inherited(cp->core, sp->wiped[i].start, sp->wiped[i].end);
+	return 0;
+}
+
+const struct capture_ops capture_real_ops = {
+	.allow = allow,
+	.can_move = can_move,
+	.copy_out = copy_out,
+	.drop = drop,
+	.fill = fill,
+	.fill_zero = fill_zero,
+	.move = move,
+	.next_present = next_present,
+	.not_inherited = not_inherited,
+	.poison = poison,
+	.populate = populate,
+	.quiesce = quiesce,
+	.scan = scan,
+	.wake = wake,
+	.want_agent = want_agent,
+};

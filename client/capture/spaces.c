@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The job's address spaces and the commands that their agents carry out. */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/capture/capture.h"
+#include "client/capture/proc.h"
+#include "common/base/log.h"
+
+#define COMMAND_TIMEOUT_NS 10000000000ULL
+
+uint64_t capture_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
+}
+
+struct aspace *aspace_find(const struct capture *cp, space_id id)
+{
+	struct aspace *sp = cp->spaces;
+
+	while (sp && sp->id.v != id.v)
+		sp = sp->next;
+	return sp;
+}
+
+struct aspace *aspace_new(struct capture *cp, int uffd, pid_t pid)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
+	struct aspace *sp = calloc(1, sizeof(*sp));
+
+	if (!sp)
+		return NULL;
+	sp->id.v = ++cp->next_space;
+	sp->uffd = uffd;
+	sp->pid = pid;
+	sp->wake_fd = sp->pagemap_fd = -1;
+	sp->readable = true;
+	ev.data.u64 = sp->id.v;
+	if (epoll_ctl(cp->epoll_fd, EPOLL_CTL_ADD, uffd, &ev)) {
+		free(sp);
+		return NULL;
+	}
+	sp->next = cp->spaces;
+	cp->spaces = sp;
+	return sp;
+}
+
+/* A task lets go of its memory first and is seen to end later: one without
+ * memory is as good as dead, and comparing it with anybody says nothing. */
+bool agent_is_dead(const struct aspace *sp)
+{
+	struct pollfd p = {.fd = sp->agent.pidfd, .events = POLLIN};
+	uint64_t virt_bytes, anon_bytes;
+	int fd, err;
+
+	if (!sp->agent.ring)
+		return false;
+	if (poll(&p, 1, 0) > 0)
+		return true;
+	fd = proc_open_statm(sp->agent.pid);
+	if (fd < 0)
+		return true;
+	err = proc_statm(fd, &virt_bytes, &anon_bytes);
+	close(fd);
+	return err != 0;
+}
+
+int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent, int wake_fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = 2ULL << 32 | sp->id.v};
+	struct agent_ring *ring = agent->ring;
+
+	epoll_ctl(cp->epoll_fd, EPOLL_CTL_ADD, agent->pidfd, &ev);
+	sp->agent = *agent;
+	sp->wake_fd = wake_fd;
+	sp->scratch_a = ring->scratch_a;
+	sp->scratch_b = ring->scratch_b;
+	sp->own_start = ring->own_start;
+	sp->own_end = ring->own_end;
+	ring->notify = 1;
+	/* Its task was hurried while it was made. */
+	sched_setscheduler(agent->pid, SCHED_OTHER, &(struct sched_param){0});
+	setpriority(PRIO_PROCESS, (id_t)agent->pid, CAPTURE_NICE);
+	if (sp->pagemap_fd >= 0)
+		close(sp->pagemap_fd);
+	sp->pagemap_fd = proc_open_pagemap(agent->pid);
+	if (process_find(cp, agent->pid)) /* seen before it had its name */
+		process_exited(cp, process_find(cp, agent->pid));
+	cp->header->agents++;
+	cp->header->agents_total++;
+	return sp->pagemap_fd < 0 ? sp->pagemap_fd : 0;
+}
+
+void aspace_gone(struct capture *cp, struct aspace *sp)
+{
+	if (sp->dead)
+		return;
+	sp->dead = true;
+	core_space_gone(cp->core, sp->id);
+	for (unsigned int i = 0; i < AGENT_SLOTS; i++) {
+		static const pageset none;
+		struct command *cmd = &sp->cmd[i];
+
+		if (!cmd->used)
+			continue;
+		cmd->used = false;
+		if (cmd->op == AGENT_MOVE)
+			core_moved(cp->core, sp->id, cmd->half, &none, &none, &none, false);
+		if (cmd->op == AGENT_POPULATE)
+			core_populated(cp->core, sp->id, cmd->va, -ESRCH);
+	}
+	epoll_ctl(cp->epoll_fd, EPOLL_CTL_DEL, sp->uffd, NULL);
+	if (sp->agent.ring) {
+		cp->header->agents--;
+		agent_fini(&sp->agent);
+	} else {
+		close(sp->uffd);
+	}
+	sp->uffd = -1;
+	if (sp->wake_fd >= 0)
+		close(sp->wake_fd);
+	if (sp->pagemap_fd >= 0)
+		close(sp->pagemap_fd);
+	free(sp->wiped);
+	free(sp->keep);
+	sp->keep = NULL;
+	for (struct process *p = cp->procs; p; p = p->next)
+		if (p->space == sp) {
+			p->space = NULL;
+			if (p->state == PROC_MANAGED)
+				p->state = PROC_SMALL;
+		}
+}
+
+bool aspaces_unclaimed(const struct capture *cp)
+{
+	for (const struct aspace *sp = cp->spaces; sp; sp = sp->next)
+		if (!sp->dead && !sp->pid)
+			return true;
+	return false;
+}
+
+void aspaces_bury(struct capture *cp)
+{
+	for (struct aspace **p = &cp->spaces; *p;) {
+		struct aspace *sp = *p;
+
+		if (!sp->dead || sp->asked) {
+			p = &sp->next;
+			continue;
+		}
+		*p = sp->next;
+		free(sp);
+	}
+}
+
+/* ---- commands ---- */
+
+bool agent_idle(const struct aspace *sp)
+{
+	return sp->post == sp->take;
+}
+
+int agent_post(struct aspace *sp, const struct agent_cmd *cmd)
+{
+	unsigned int slot = sp->post % AGENT_SLOTS;
+	struct agent_ring *ring = sp->agent.ring;
+	struct agent_cmd *c;
+
+	if (!ring)
+		return -ESRCH;
+	if (sp->cmd[slot].used)
+		return -EAGAIN;
+	c = &ring->cmd[slot];
+	memcpy((char *)c + sizeof(c->state), (const char *)cmd + sizeof(c->state),
+	       sizeof(*c) - sizeof(c->state));
+	sp->cmd[slot] = (struct command){.used = true,
+					 .op = cmd->op,
+					 .half = cmd->half,
+					 .va = cmd->va,
+					 .want = cmd->want,
+					 .since_ns = capture_now_ns()};
+	sp->post++;
+	__atomic_store_n(&c->state, AGENT_QUEUED, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&ring->sleeping, __ATOMIC_SEQ_CST) && write(sp->wake_fd, "w", 1) < 0)
+		return errno == EAGAIN ? 0 : -ESRCH; /* a full pipe wakes as well */
+	return 0;
+}
+
+static void answered(struct capture *cp, struct aspace *sp, const struct command *cmd,
+		     const struct agent_cmd *got)
+{
+	switch (cmd->op) {
+	case AGENT_MOVE:
+		if (got->err && got->err != -EAGAIN)
+			log_debug("agent: a move ended early err=%d", got->err);
+		if (got->err == -EIO)
+			cp->fatal = "a page is stuck in scratch";
+		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->busy, &got->invalid,
+			   got->overtaken);
+		break;
+	case AGENT_POPULATE:
+		core_populated(cp->core, sp->id, cmd->va, got->err);
+		break;
+	case AGENT_DROP:
+		break;
+	default:
+		break;
+	}
+}
+
+static void reap_one(struct capture *cp, struct aspace *sp)
+{
+	while (!sp->dead && sp->post != sp->take) {
+		unsigned int slot = sp->take % AGENT_SLOTS;
+		struct agent_cmd *c = &sp->agent.ring->cmd[slot];
+		struct command cmd = sp->cmd[slot];
+		struct agent_cmd got;
+
+		if (__atomic_load_n(&c->state, __ATOMIC_ACQUIRE) != AGENT_DONE) {
+			if (capture_now_ns() - cmd.since_ns > COMMAND_TIMEOUT_NS)
+				cp->fatal = "an agent does not answer";
+			return;
+		}
+		got = *c;
+		for (unsigned int i = 0; i < CHUNK_WORDS; i++)
+			got.moved.w[i] &= cmd.want.w[i];
+		__atomic_store_n(&c->state, AGENT_FREE, __ATOMIC_RELEASE);
+		sp->cmd[slot].used = false;
+		sp->take++;
+		answered(cp, sp, &cmd, &got);
+	}
+}
+
+void agents_reap(struct capture *cp)
+{
+	for (struct aspace *sp = cp->spaces; sp; sp = sp->next)
+		if (!sp->dead && sp->agent.ring)
+			reap_one(cp, sp);
+}
+
+void agents_drop(struct capture *cp)
+{
+	for (struct aspace *sp = cp->spaces; sp; sp = sp->next) {
+		for (unsigned int h = 0; h < CORE_HALVES; h++) {
+			struct agent_cmd cmd = {.op = AGENT_DROP, .half = h};
+
+			if (sp->drop[h] && agent_idle(sp) && !agent_post(sp, &cmd))
+				sp->drop[h] = false;
+		}
+	}
+}

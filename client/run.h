@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One run of rmem: what was asked for, what supervisor and pager share, and
+ * what they say to each other.
+ *
+ *	supervisor --clone(CLONE_FILES)--> pager
+ *	     |  parent of the job, owns state, prints, forwards signals
+ *	     +--fork/exec--> the job, and a private rmemd when none was named
+ *
+ * They share one descriptor table, so that a userfaultfd that the pager got
+ * from an event outlives the pager, and one memfd with everything the pager
+ * knows. The pager never writes to anything that the job can see.
+ */
+#ifndef RMEM_CLIENT_RUN_H
+#define RMEM_CLIENT_RUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define RUN_MAX_SERVERS 16
+#define RUN_SCHEMA	"rmem.stat/1"
+
+enum run_exit { RUN_EXIT_FAILED = 125, RUN_EXIT_NOEXEC = 126, RUN_EXIT_NOTFOUND = 127 };
+
+/* Checked and complete: nothing in it is a default that is still to be found. */
+struct run_config {
+	uint64_t local_bytes;
+	uint64_t remote_bytes;
+	const char *server[RUN_MAX_SERVERS]; /* SPEC texts; none: a private server */
+	unsigned int nr_servers;
+	bool on_loss_sigbus;
+	bool summary;
+	const char *stats_path; /* NULL: none */
+	int json_status_fd;	/* -1: none */
+	pid_t attach_pid;	/* 0: start argv */
+	char **argv;
+};
+
+/*
+ * The start of the memfd "rmem-state", which the supervisor owns and maps
+ * before the pager exists. `rmem stat` finds it by name in /proc/PID/fd and
+ * maps it read-only.
+ */
+#define RUN_MAGIC	  0x314e55524d454d52ULL /* "RMEMRUN1" */
+#define RUN_CMDLINE_BYTES 256
+#define RUN_HEADER_BYTES  16384UL /* the core's arena starts here */
+
+struct run_header {
+	uint64_t magic;
+	uint32_t version;					/* 1 */
+	int32_t supervisor_pid, pager_pid, job_pid, server_pid; /* 0: none */
+	uint64_t local_bytes, remote_bytes;
+	uint64_t start_ns; /* CLOCK_MONOTONIC */
+	uint64_t arena_bytes;
+	/* written by the pager, read by anybody: */
+	uint64_t stats_off; /* of struct core_stats from the start of the memfd; 0 not yet */
+	uint32_t processes, processes_peak; /* of the job, now */
+	uint32_t managed, unmanaged;
+	uint32_t agents, agents_total;
+	uint64_t ranges_registered; /* total */
+	uint64_t pager_rss_peak_bytes;
+	uint64_t unmanaged_bytes;
+	char unmanaged_why[64]; /* of the last one left unmanaged */
+	char cmdline[RUN_CMDLINE_BYTES];
+};
+
+enum ctl_type {
+	/* pager -> supervisor */
+	CTL_READY = 1, /* stores are open and leased; the job may start */
+	CTL_FAILED,    /* text: could not start; exit 125 */
+	CTL_LOG,       /* value: enum log_level, text: one line to print */
+	CTL_LOST,      /* text: stop the whole job now, exit 125 */
+	CTL_STATUS,    /* text: one JSON object for --json-status-fd */
+	CTL_FINISHED,  /* answer to CTL_FINISH; header and stats are final */
+	/* supervisor -> pager */
+	CTL_JOB,     /* value: pid of the job's first process */
+	CTL_STOPPED, /* value: pid of the stopped job: the supervisor stops itself now;
+			 * send it SIGCONT when that pid runs again */
+	CTL_FINISH,  /* the job is over (or rmem gives up) */
+};
+
+#define CTL_TEXT_BYTES 480
+
+struct ctl_msg {
+	uint32_t type;
+	int32_t value;
+	char text[CTL_TEXT_BYTES]; /* always terminated */
+};
+
+/* Non-blocking SOCK_SEQPACKET; 0, -EAGAIN, or -errno (-EPIPE: peer gone). */
+int ctl_send(int fd, enum ctl_type type, int value, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+int ctl_recv(int fd, struct ctl_msg *out);
+
+struct pager_args {
+	const struct run_config *cfg;
+	struct run_header *header; /* the whole memfd, mapped MAP_SHARED */
+	int ctl_fd;
+	int supervisor_pidfd;
+	int private_server_fd; /* connected socket, or -1 */
+	int dev_userfaultfd;
+};
+
+/* The pager's whole life; returns its exit status. Runs in its own process
+ * (descriptors shared, memory not), in a process group and session of its own. */
+int pager_main(const struct pager_args *args);
+
+/* The supervisor's whole life; returns the exit status of rmem. */
+int supervisor_main(const struct run_config *cfg);
+
+/* How many bytes of address space the memfd needs for this configuration. */
+uint64_t pager_state_bytes(const struct run_config *cfg);
+
+#endif
