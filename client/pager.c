@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pager: one loop that waits for messages of the job's address spaces,
+ * answers of agents, completions of stores and the supervisor's word, gives
+ * them to the core and lets it act. It owns no decision about pages.
+ *
+ * It writes to nothing that the job can see and touches no memory that it
+ * pages itself: a pager that waits for its job waits for itself.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "client/capture/capture.h"
+#include "client/capture/proc.h"
+#include "client/jobtree.h"
+#include "client/pager.h"
+#include "client/session.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/base/units.h"
+
+#define ORPHAN_KILL_MS 1500U
+#define ALSO_MAX       4096U
+
+/* ---- env ---- */
+
+static uint64_t env_now_ns(void *ctx)
+{
+	(void)ctx;
+	return capture_now_ns();
+}
+
+static uint64_t env_sum(void *ctx, const void *page)
+{
+	const struct pager *p = ctx;
+
+	return XXH3_64bits_withSecret(page, PAGE_BYTES, p->secret, sizeof(p->secret));
+}
+
+static const char *loss_text(enum core_loss why)
+{
+	switch (why) {
+	case LOSS_SUM:
+		return "a page came back from its server with other bytes than were sent";
+	case LOSS_STORE:
+		return "a memory server is gone or refuses pages";
+	case LOSS_SPACE:
+		return "an address space of the job could not be followed";
+	case LOSS_FULL:
+		return "out of remote memory: give more with --remote, or raise --local";
+	case LOSS_CAP:
+		return "the cap is reached and nothing more can leave this machine (locked, "
+		       "pinned, "
+		       "shared or unmanaged memory): raise --local";
+	case LOSS_INTERNAL:
+		break;
+	}
+	return "out of memory for page records";
+}
+
+static void lose(struct pager *p, const char *text)
+{
+	if (p->lost)
+		return;
+	p->lost = true;
+	ctl_send(p->args->ctl_fd, CTL_LOST, 0, "%s", text);
+}
+
+static void env_lost(void *ctx, enum core_loss why, space_id sp, uint64_t va, int err)
+{
+	struct pager *p = ctx;
+	const struct core_stats *st = core_stats(p->capture.core);
+	const struct aspace *as = sp.v ? aspace_find(&p->capture, sp) : NULL;
+	char text[CTL_TEXT_BYTES], where[96] = "";
+
+	if (as && va)
+		snprintf(where, sizeof(where), " (process %d, page 0x%llx)", as->pid,
+			 (unsigned long long)va);
+	snprintf(text, sizeof(text), "%s%s; %llu pages were remote%s%s", loss_text(why), where,
+		 (unsigned long long)st->remote_pages, err ? ": " : "", err ? strerror(-err) : "");
+	lose(p, text);
+}
+
+static const struct env_ops env = {.now_ns = env_now_ns, .sum = env_sum, .lost = env_lost};
+
+/* ---- opening ---- */
+
+static void log_to_supervisor(void *ctx, enum log_level level, const char *line)
+{
+	const struct pager *p = ctx;
+
+	ctl_send(p->args->ctl_fd, CTL_LOG, (int)level, "%s", line);
+}
+
+/* A sixteenth of the cap stands by. */
+static uint32_t frames_for(const struct run_config *cfg)
+{
+	uint64_t bytes = cfg->local_bytes / 16;
+
+	if (bytes > MIB(256))
+		bytes = MIB(256);
+	if (bytes < MIB(1))
+		bytes = MIB(1);
+	return (uint32_t)(bytes / PAGE_BYTES);
+}
+
+uint64_t pager_state_bytes(const struct run_config *cfg)
+{
+	uint64_t pages = cfg->remote_bytes / PAGE_BYTES;
+
+	/* Frames, slots, and records for all that can be remote, twice: chunks
+	 * are seldom whole, and forked processes have records of their own. */
+	return RUN_HEADER_BYTES + frames_for(cfg) * (PAGE_BYTES + 64) + pages * (16 * 4 + 3) +
+	       GIB(1);
+}
+
+static int open_core(struct pager *p)
+{
+	struct core_config cfg = {.cap_bytes = p->args->cfg->local_bytes,
+				  .nr_frames = frames_for(p->args->cfg),
+				  .on_loss_sigbus = p->args->cfg->on_loss_sigbus};
+	struct core_binds binds = {.capture = &capture_real_ops,
+				   .capture_ctx = &p->capture,
+				   .env = &env,
+				   .env_ctx = p,
+				   .store = p->store};
+	char *arena = (char *)p->args->header + RUN_HEADER_BYTES;
+	int err;
+
+	binds.policy = session_policy(&binds.policy_ctx);
+	err = core_open(arena, p->args->header->arena_bytes, &cfg, &binds, &p->capture.core);
+	if (err)
+		return err_set(err, "no room for page records: --remote is too large");
+	p->args->header->stats_off =
+		(uint64_t)((const char *)core_stats(p->capture.core) - (char *)p->args->header);
+	return 0;
+}
+
+static int watch_fd(struct pager *p, int fd, uint64_t tag)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = tag};
+
+	if (fd < 0 || !epoll_ctl(p->capture.epoll_fd, EPOLL_CTL_ADD, fd, &ev))
+		return 0;
+	return err_set(-errno, "epoll: %s", strerror(errno));
+}
+
+static void lock_memory(void)
+{
+	/* On fault: slabs and records become resident when they are used. */
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+		log_warn("the pager's memory is not locked (%s): under memory pressure the job "
+			 "waits "
+			 "for swap; raise the locked-memory limit (ulimit -l)",
+			 strerror(errno));
+}
+
+static int open_capture(struct pager *p)
+{
+	struct capture *cp = &p->capture;
+	const struct run_header *h = p->args->header;
+
+	cp->header = p->args->header;
+	cp->journal = (struct journal *)((char *)p->args->header + RUN_HEADER_BYTES / 2);
+	cp->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	cp->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	cp->loadavg_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+	cp->dev_userfaultfd = p->args->dev_userfaultfd;
+	cp->cap_bytes = p->args->cfg->local_bytes;
+	cp->skip[0] = getpid();
+	cp->skip[1] = h->server_pid;
+	cp->zeros = mmap(NULL, CHUNK_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (cp->epoll_fd < 0 || cp->done_fd < 0 || cp->loadavg_fd < 0 || cp->zeros == MAP_FAILED)
+		return err_set(-errno, "the pager can't start: %s", strerror(errno));
+	return injector_start(cp);
+}
+
+static int pager_open(struct pager *p)
+{
+	int err = open_capture(p);
+
+	if (!err)
+		err = session_open_store(p->args->cfg, p->args->private_server_fd, &p->store);
+	if (!err)
+		err = open_core(p);
+	if (!err)
+		err = watch_fd(p, p->args->ctl_fd, TAG_CTL);
+	if (!err)
+		err = watch_fd(p, p->args->supervisor_pidfd, TAG_SUPERVISOR);
+	if (!err)
+		err = watch_fd(p, p->capture.done_fd, TAG_AGENTS);
+	if (!err)
+		err = watch_fd(p, injector_fd(&p->capture), TAG_INJECTOR);
+	if (!err)
+		err = watch_fd(p, p->store->ops->pollfd(p->store), TAG_STORE);
+	return err;
+}
+
+/* ---- what comes in ---- */
+
+static void job_started(struct pager *p, pid_t pid)
+{
+	struct capture *cp = &p->capture;
+
+	cp->root_pid = p->args->cfg->attach_pid ? pid : p->args->header->supervisor_pid;
+	cp->root_counts = p->args->cfg->attach_pid != 0;
+	p->running = true;
+}
+
+static void on_control(struct pager *p)
+{
+	struct ctl_msg m;
+
+	while (ctl_recv(p->args->ctl_fd, &m) == 0) {
+		switch (m.type) {
+		case CTL_JOB:
+			job_started(p, m.value);
+			break;
+		case CTL_STOPPED:
+			p->stopped_pid = m.value;
+			break;
+		case CTL_FINISH:
+			p->finishing = true;
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+/* The supervisor was killed: nobody else is left to end the job. Its tree is
+ * listed before anybody dies, while who is whose child can still be told. */
+static void on_orphaned(struct pager *p)
+{
+	pid_t skip[] = {getpid(), p->args->header->server_pid}, also[ALSO_MAX];
+	struct jobtree tree = {
+		.root = p->args->header->supervisor_pid, .skip = skip, .nr_skip = 2, .also = also};
+
+	p->lost = p->finishing = true;
+	if (p->args->header->job_pid > 0)
+		also[tree.nr_also++] = p->args->header->job_pid;
+	for (const struct process *q = p->capture.procs; q && tree.nr_also < ALSO_MAX; q = q->next)
+		also[tree.nr_also++] = q->pid;
+	jobtree_kill(&tree, ORPHAN_KILL_MS, NULL, NULL);
+	pager_kill_known(p);
+}
+
+static void on_event(struct pager *p, uint64_t tag)
+{
+	struct capture *cp = &p->capture;
+	struct aspace *sp;
+	struct process *proc;
+	uint64_t n;
+
+	switch (tag) {
+	case TAG_CTL:
+		on_control(p);
+		return;
+	case TAG_SUPERVISOR:
+		on_orphaned(p);
+		return;
+	case TAG_AGENTS:
+		if (read(cp->done_fd, &n, sizeof(n)) < 0)
+			return;
+		return;
+	case TAG_INJECTOR:
+		injector_reap(cp);
+		return;
+	case TAG_STORE:
+		/* core_run() takes the completions; a server that died while
+		 * nothing was asked of it shows only here. */
+		if (p->store->ops->reap(p->store, NULL, 0) < 0)
+			lose(p, err_text(-EPIPE));
+		return;
+	default:
+		break;
+	}
+	if (tag >> 32 == 2) {
+		cp->fatal = "an agent was killed";
+		return;
+	}
+	if (tag >> 32) {
+		proc = process_find(cp, (pid_t)(uint32_t)tag);
+		if (proc)
+			process_exited(cp, proc);
+		return;
+	}
+	sp = aspace_find(cp, (space_id){(uint32_t)tag});
+	if (sp)
+		sp->readable = true;
+}
+
+/* ---- the loop ---- */
+
+/* A stopped supervisor can't see that its job goes on. Said until it has heard:
+ * it may not have stopped yet. */
+static void wake_supervisor(struct pager *p)
+{
+	struct proc_stat st;
+
+	if (!p->stopped_pid || (!proc_stat(p->stopped_pid, &st) && st.state == 'T'))
+		return;
+	if (!proc_stat(p->args->header->supervisor_pid, &st) && st.state != 'T') {
+		if (++p->awake_looks > 3)
+			p->stopped_pid = 0;
+		return;
+	}
+	p->awake_looks = 0;
+	kill(p->args->header->supervisor_pid, SIGCONT);
+}
+
+/* What the cap holds: memory of processes that can't be managed makes the
+ * others smaller, but not below a quarter of the cap. */
+static uint64_t held_bytes(const struct capture *cp)
+{
+	uint64_t most = cp->cap_bytes / 4 * 3;
+	uint64_t less = cp->unmanaged_bytes > most ? cp->unmanaged_bytes - most : 0;
+
+	uint64_t spare =
+		cp->shared_bytes < cp->cap_bytes / 8 ? cp->shared_bytes : cp->cap_bytes / 8;
+
+	/* Writes to pages shared by a fork make copies faster than anything can
+	 * leave: some room is kept for them. */
+	return cp->anon_bytes > less ? cp->anon_bytes - less + spare : spare;
+}
+
+static void work(struct pager *p)
+{
+	struct capture *cp = &p->capture;
+
+	agents_reap(cp);
+	injector_let_through(cp);
+	for (struct aspace *sp = cp->spaces; sp; sp = sp->next)
+		messages_read(cp, sp);
+	if (p->running && capture_now_ns() >= p->poll_ns) {
+		processes_poll(cp);
+		core_observe(cp->core, cp->anon_bytes, held_bytes(cp));
+		wake_supervisor(p);
+		p->poll_ns = capture_now_ns() + processes_interval_ns(cp);
+	}
+	p->again = !p->lost && core_run(cp->core);
+	agents_drop(cp);
+	aspaces_bury(cp);
+	if (cp->fatal)
+		lose(p, cp->fatal);
+}
+
+/* A woken thread of the job takes this long to get on. */
+#define SHORT_NS 50000ULL
+
+/* After a fault the next one is near: to be woken for it costs more than to
+ * look for it, if a core is free for looking. */
+#define SPIN_NS 40000ULL
+
+static bool may_spin(const struct pager *p, uint64_t now)
+{
+	return now - p->busy_ns < SPIN_NS && p->capture.nr_running <= p->cpus;
+}
+
+static uint64_t wait_ns(const struct pager *p)
+{
+	uint64_t now = capture_now_ns(), ns = UINT64_MAX;
+
+	if (p->again || may_spin(p, now))
+		return 0;
+	if (p->running)
+		ns = p->poll_ns > now ? p->poll_ns - now : 0;
+	if (ns > SHORT_NS && core_waiting(p->capture.core))
+		ns = SHORT_NS;
+	for (const struct aspace *sp = p->capture.spaces; sp && ns > SHORT_NS; sp = sp->next)
+		if (sp->unsettled && !sp->dead)
+			ns = SHORT_NS;
+	return ns;
+}
+
+static void loop(struct pager *p)
+{
+	struct epoll_event ev[64];
+
+	while (!p->finishing) {
+		uint64_t ns = wait_ns(p);
+		struct timespec t = {.tv_sec = (time_t)(ns / 1000000000),
+				     .tv_nsec = (long)(ns % 1000000000)};
+		int n = epoll_pwait2(p->capture.epoll_fd, ev, 64, ns == UINT64_MAX ? NULL : &t,
+				     NULL);
+
+		if (n > 0)
+			p->busy_ns = capture_now_ns();
+		for (int i = 0; i < n; i++)
+			on_event(p, ev[i].data.u64);
+		work(p);
+	}
+}
+
+void pager_kill_known(struct pager *p)
+{
+	for (const struct process *q = p->capture.procs; q; q = q->next)
+		kill(q->pid, SIGKILL);
+	for (const struct aspace *sp = p->capture.spaces; sp; sp = sp->next)
+		if (sp->agent.ring)
+			kill(sp->agent.pid, SIGKILL);
+}
+
+static void finish(struct pager *p)
+{
+	struct rusage ru;
+
+	while (p->capture.procs)
+		process_exited(&p->capture, p->capture.procs);
+	for (struct aspace *sp = p->capture.spaces; sp; sp = sp->next)
+		aspace_gone(&p->capture, sp);
+	if (!getrusage(RUSAGE_SELF, &ru))
+		p->args->header->pager_rss_peak_bytes = (uint64_t)ru.ru_maxrss * 1024;
+	ctl_send(p->args->ctl_fd, CTL_FINISHED, 0, "%s", "");
+	p->store->ops->close(p->store);
+}
+
+static int draw_secret(struct pager *p)
+{
+	FILE *f = fopen("/dev/urandom", "re");
+	size_t got = f ? fread(p->secret, 1, sizeof(p->secret), f) : 0;
+
+	if (f)
+		fclose(f);
+	return got == sizeof(p->secret) ? 0 : err_set(-EIO, "/dev/urandom can't be read");
+}
+
+int pager_main(const struct pager_args *args)
+{
+	struct pager *p = calloc(1, sizeof(*p));
+	int err;
+
+	if (!p)
+		return EXIT_FAILURE;
+	p->args = args;
+	p->cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
+	log_set_sink(log_to_supervisor, p);
+	lock_memory();
+	setpriority(PRIO_PROCESS, 0, CAPTURE_NICE);
+	err = draw_secret(p);
+	if (!err)
+		err = pager_open(p);
+	if (err) {
+		ctl_send(args->ctl_fd, CTL_FAILED, 0, "%s", err_text(err));
+		return EXIT_FAILURE;
+	}
+	ctl_send(args->ctl_fd, CTL_READY, 0, "%s", "");
+	loop(p);
+	finish(p);
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the pager keeps besides the core's state; its own memory. */
+#ifndef RMEM_CLIENT_PAGER_H
+#define RMEM_CLIENT_PAGER_H
+
+#include "client/capture/capture.h"
+#include "client/run.h"
+
+#define PAGER_SECRET_BYTES 192 /* XXH3_SECRET_SIZE_MIN is 136 */
+
+/* What an epoll event is about: one of these, a space (its id, above them), or
+ * a process (bit 32 and its pid). */
+enum pager_tag {
+	TAG_CTL = 0xfffffff0,
+	TAG_SUPERVISOR,
+	TAG_AGENTS,
+	TAG_INJECTOR,
+	TAG_STORE,
+};
+
+struct pager {
+	const struct pager_args *args;
+	struct capture capture;
+	struct store *store;
+	unsigned char secret[PAGER_SECRET_BYTES];
+	unsigned int cpus;
+	uint64_t busy_ns; /* when something last came in */
+	uint64_t poll_ns; /* when processes are to be looked at next */
+	unsigned int awake_looks;
+	pid_t stopped_pid; /* the supervisor stopped itself with this job process */
+	bool running, finishing, lost, again;
+};
+
+/* SIGKILL to every process the pager knows of, agents included. */
+void pager_kill_known(struct pager *p);
+
+#endif

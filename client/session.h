@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one place that names implementations and plugs them together: stores
+ * by their scheme, the default policy, the real capture.
+ */
+#ifndef RMEM_CLIENT_SESSION_H
+#define RMEM_CLIENT_SESSION_H
+
+#include "client/core/policy.h"
+#include "client/core/store.h"
+#include "client/run.h"
+#include "client/store/open.h"
+
+/* All store types, NULL at the end. */
+const struct store_type *const *session_stores(void);
+
+/* Opens what the configuration names, or the private server behind @sock_fd
+ * (taken). 0 and returns owned; -errno with err text. */
+int session_open_store(const struct run_config *cfg, int sock_fd, struct store **out)
+	__attribute__((warn_unused_result));
+
+/* The default policy and its state. */
+const struct policy_ops *session_policy(void **ctx);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Does this kernel give rmem what it needs, and may this user have it? Asked
+ * with throw-away descriptors; nothing is left. `rmem run` refuses with these
+ * texts, `rmem doctor` shows them.
+ */
+#ifndef RMEM_CLIENT_SUPERVISOR_PROBE_H
+#define RMEM_CLIENT_SUPERVISOR_PROBE_H
+
+#include <stdint.h>
+
+#define PROBE_KERNEL_FIX \
+	"on Debian 12: apt-get install linux-image-6.12-amd64 (bookworm-security), then reboot"
+
+/* "6.1.0-32-amd64" of uname(2). */
+const char *probe_release(void);
+
+/* Opens /dev/userfaultfd. 0; -errno with the remedy in err text. */
+int probe_device(int *fd) __attribute__((warn_unused_result));
+
+/* All features userfaultfd has here. 0 or -errno. */
+int probe_features(int dev_fd, uint64_t *features) __attribute__((warn_unused_result));
+
+/* UFFDIO_MOVE (Linux 6.8). 0; -ENOSYS with the remedy. */
+int probe_move(int dev_fd) __attribute__((warn_unused_result));
+
+/* Fork events need CAP_SYS_PTRACE. 0; -EPERM with the remedy. */
+int probe_fork_event(int dev_fd) __attribute__((warn_unused_result));
+
+/* PAGEMAP_SCAN (Linux 6.7). 0; -ENOSYS with the remedy. */
+int probe_pagemap_scan(void) __attribute__((warn_unused_result));
+
+/* All of the above in turn; a descriptor of /dev/userfaultfd on success. */
+int probe_open_device(int *fd) __attribute__((warn_unused_result));
+
+#endif

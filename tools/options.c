@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* options: what `rmem run` and `rmem attach` may be told. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/core/types.h"
+#include "client/session.h"
+#include "common/base/err.h"
+#include "common/base/units.h"
+#include "common/spec.h"
+#include "tools/meminfo.h"
+#include "tools/options.h"
+
+#define LOCAL_MIN_BYTES	   MIB(16)
+#define REMOTE_MIN_BYTES   MIB(2)
+#define HOST_RESERVE_BYTES MIB(256) /* a default never takes the last of the memory */
+
+static int check_local_min(const char *text, uint64_t bytes)
+{
+	if (bytes >= LOCAL_MIN_BYTES)
+		return 0;
+	return err_set(-ERANGE, "'%.40s' is too small: the smallest cap is 16M", text);
+}
+
+static int set_local(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+	struct meminfo mem;
+	int err = meminfo_read(&mem);
+
+	if (!err)
+		err = units_parse_share(value, mem.total_bytes, &o->cfg.local_bytes);
+	if (!err)
+		err = check_local_min(value, o->cfg.local_bytes);
+	o->local = value;
+	return err;
+}
+
+static int set_remote(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+	int err = units_parse_size(value, &o->cfg.remote_bytes);
+
+	if (!err && o->cfg.remote_bytes < REMOTE_MIN_BYTES)
+		err = err_set(-ERANGE, "'%.40s' is too small: the smallest size is 2M", value);
+	o->remote = value;
+	return err;
+}
+
+static int check_scheme(const struct spec *s, const char *value)
+{
+	for (const struct store_type *const *t = session_stores(); *t; t++)
+		if (!strcmp((*t)->scheme, s->scheme))
+			return 0;
+	return err_set(-EINVAL, "'%.80s': this rmem has no store '%.40s': see the help", value,
+		       s->scheme);
+}
+
+static int set_server(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+	struct spec *s = NULL;
+	int err = spec_parse(value, &s);
+
+	if (!err)
+		err = check_scheme(s, value);
+	spec_free(s);
+	if (!err && o->cfg.nr_servers == RUN_MAX_SERVERS)
+		err = err_set(-E2BIG, "more than %d servers", RUN_MAX_SERVERS);
+	if (!err)
+		o->cfg.server[o->cfg.nr_servers++] = value;
+	return err;
+}
+
+static int set_stats(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+
+	if (!*value)
+		return err_set(-EINVAL, "is empty: name a file");
+	o->cfg.stats_path = value;
+	return 0;
+}
+
+static int set_summary(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+
+	(void)value;
+	o->cfg.summary = true;
+	return 0;
+}
+
+static int set_json_status_fd(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+	char *end;
+	long fd = strtol(value, &end, 10);
+	int flags;
+
+	if (value[0] < '0' || value[0] > '9' || *end || fd > 1 << 20)
+		return err_set(-EINVAL,
+			       "'%.40s' is not a descriptor number: use --json-status-fd 3"
+			       " 3>FILE",
+			       value);
+	flags = fcntl((int)fd, F_GETFL);
+	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+		return err_set(-EBADF,
+			       "descriptor %ld is not open for writing: use"
+			       " --json-status-fd 3 3>FILE",
+			       fd);
+	o->cfg.json_status_fd = (int)fd;
+	return 0;
+}
+
+static int set_on_loss(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+
+	o->cfg.on_loss_sigbus = !strcmp(value, "sigbus");
+	if (o->cfg.on_loss_sigbus || !strcmp(value, "kill"))
+		return 0;
+	return err_set(-EINVAL, "'%.40s' is unknown: kill or sigbus", value);
+}
+
+const struct cli_option options_table[OPTIONS_NR] = {
+	{.name = "local",
+	 .value = "SIZE|PCT",
+	 .help = "hard cap on what the job keeps on this machine, at\n"
+		 "least 16M; PCT is a share of all memory (default:\n"
+		 "half of what is available)",
+	 .set = set_local},
+	{.name = "remote",
+	 .value = "SIZE",
+	 .help = "what the job may keep remotely (default: 3 times the\n"
+		 "cap, or less when a private server can't spare that)",
+	 .set = set_remote},
+	{.name = "server",
+	 .value = "SPEC",
+	 .help = "a memory server, may be repeated (default: a private\n"
+		 "rmemd on this machine, ended with the job)",
+	 .repeatable = true,
+	 .set = set_server},
+	{.name = "stats",
+	 .value = "FILE",
+	 .help = "write counters as JSON at the end (rmem.stat/1)",
+	 .set = set_stats},
+	{.name = "summary", .help = "print a short table on stderr at the end", .set = set_summary},
+	{.name = "json-status-fd",
+	 .value = "N",
+	 .help = "one JSON object a line on this descriptor: ready, job,\n"
+		 "lost, exit",
+	 .set = set_json_status_fd},
+	{.name = "on-loss",
+	 .value = "kill|sigbus",
+	 .help = "a page is lost for good: stop the job (default), or\n"
+		 "raise SIGBUS where it is touched",
+	 .set = set_on_loss},
+};
+
+const char options_more[] =
+	"SIZE is 512M, 16G, 1.5T (powers of 1024; GB means 10^9).\n"
+	"SPEC is ram (this machine, for trying out) or shm:/PATH (an rmemd here).\n"
+	"\n"
+	"Exit status: the job's; 125 rmem itself failed; 126 not executable; 127 not\n"
+	"found; 128+n died of signal n.\n";
+
+void options_init(struct options *o)
+{
+	memset(o, 0, sizeof(*o));
+	o->cfg.json_status_fd = -1;
+}
+
+/* Do the remote pages live on this machine, at our expense? */
+static bool is_here(const struct run_config *cfg)
+{
+	for (unsigned int i = 0; i < cfg->nr_servers; i++)
+		if (strcmp(cfg->server[i], "ram"))
+			return false;
+	return true;
+}
+
+static uint64_t spare_bytes(const struct meminfo *mem, uint64_t local_bytes)
+{
+	return mem->available_bytes > local_bytes ? mem->available_bytes - local_bytes : 0;
+}
+
+static int too_large(const struct options *o, uint64_t spare)
+{
+	char want[32], local[32];
+
+	return err_set(-ENOMEM,
+		       "--remote %s is more than this machine can spare beside the local"
+		       " cap of %s: at most --remote %" PRIu64 "M, or name a --server",
+		       units_format_size(want, sizeof(want), o->cfg.remote_bytes),
+		       units_format_size(local, sizeof(local), o->cfg.local_bytes), spare >> 20);
+}
+
+static void default_remote(struct options *o, uint64_t spare)
+{
+	uint64_t most = spare > 2 * HOST_RESERVE_BYTES ? spare - HOST_RESERVE_BYTES : spare / 2;
+
+	o->cfg.remote_bytes = 3 * o->cfg.local_bytes;
+	if (is_here(&o->cfg) && o->cfg.remote_bytes > most)
+		o->cfg.remote_bytes = most;
+}
+
+int options_complete(struct options *o)
+{
+	struct meminfo mem;
+	uint64_t spare;
+	int err = meminfo_read(&mem);
+
+	if (err)
+		return err;
+	if (!o->local)
+		o->cfg.local_bytes = mem.available_bytes / 2;
+	if (o->cfg.local_bytes < LOCAL_MIN_BYTES)
+		return err_set(-ENOMEM,
+			       "only %" PRIu64 " MiB of memory are available here: rmem"
+			       " needs 32",
+			       mem.available_bytes >> 20);
+	spare = spare_bytes(&mem, o->cfg.local_bytes);
+	if (!o->remote)
+		default_remote(o, spare);
+	o->cfg.local_bytes &= PAGE_MASK;
+	o->cfg.remote_bytes = (o->cfg.remote_bytes + PAGE_BYTES - 1) & PAGE_MASK;
+	if (is_here(&o->cfg) && (o->cfg.remote_bytes > spare || !o->cfg.remote_bytes))
+		return too_large(o, spare);
+	return 0;
+}
