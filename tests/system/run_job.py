@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""run_job.py RMEM PROGRAM: a job program under rmem does what it does alone.
+
+Runs PROGRAM and PROGRAM-static with the private server and with `ram`, at a
+quarter and at half of its memory: same status, same output, pages really left
+and came back, the cap held (sampled from outside), nothing is left."""
+
+import argparse
+import os
+
+from rmemtest import MIB, Failure, Run, check, check_cap, main, native
+
+TIMEOUT_S = 90
+
+# What is different from the rule. mib: footprint; more: further arguments to
+# try; quarters: of the footprint that can't leave; stays: the part of it that is
+# read-only, which can't leave and so gets room of its own; unmanaged: nothing leaves;
+# needs: a feature without which this is a stated limit.
+SPECIAL = {
+    "die": {"more": ["three", "kill", "term", "abort", "segv", "none"]},
+    "first_touch": {"mib": 512},
+    "fuzz_maps": {"more": ["1", "2", "3"]},
+    "guard_pages": {"needs": "+bpf"},
+    "protect": {"stays": 3 / 8},
+    "seccomp_child": {"quarters": 1},  # a child that may not be managed
+    "seccomp_self": {"unmanaged": True},
+    "segv_barrier": {"stays": 1 / 2},
+    "torture": {"more": ["1500"]},
+}
+LONG_FUZZ = [str(s) for s in range(1, 31)]
+
+
+def variants(program, mode):
+    static = program + "-static"
+    if mode == "long":
+        return [(p, s, r) for p in (program, static) for s in ("ram", "") for r in (4, 2)]
+    if mode == "fast":
+        return [(program, "ram", 4), (static, "", 4)]
+    return [(program, "ram", 4), (static, "", 4), (program, "", 2)]
+
+
+def check_moved(run, st, local, quarter, special):
+    """Pages really left and came back, and the cap held; or it is said why not."""
+    if special.get("unmanaged"):
+        check(st["processes"]["unmanaged"] > 0 and "unmanaged" in run.stderr, "it was not said")
+        return
+    check(st["pages"]["evicted"] > 0, "nothing was evicted")
+    check(st["faults"]["remote"] + st["faults"]["standby"] > 0, "nothing was fetched")
+    check_cap(run, st, local, 32 * MIB + special.get("quarters", 0) * quarter)
+
+
+def one(rmem, program, server, ratio, mib, more, special):
+    command = [program, str(mib)] + ([more] if more else [])
+    want_status, want_out, alone_s, _ = native(command, TIMEOUT_S)
+    if want_status == 77:
+        return 77
+    local = (max(mib // ratio, 16) + int(mib * special.get("stays", 0))) * MIB
+    name = f"{os.path.basename(program)} {more} 1/{ratio} {server or 'private server'}"
+    with Run(rmem, command, local, 4 * mib * MIB, [server] if server else []) as run:
+        try:
+            status = run.wait(TIMEOUT_S)
+            check(status == want_status,
+                  f"status {status} instead of {want_status}\n{run.stderr[-3000:]}")
+            check(run.stdout == want_out, f"other output: {run.stdout[-500:]!r}")
+            run.nothing_left()
+            st = run.stats()
+            check(st["exit_status"] in (want_status, None), f"statistics: {st['exit_status']}")
+            check_moved(run, st, local, mib * MIB // 4, special)
+        except Failure as e:
+            raise Failure(f"{name}: {e}") from None
+        print(f"{name}: ok, {alone_s:.2f} s alone, {run.wall:.2f} s, sampled peak "
+              f"{run.sampler.peak >> 20} MiB of {local >> 20}, evicted {st['pages']['evicted']}, "
+              f"fetched {st['pages']['fetched']}", flush=True)
+    return 0
+
+
+def run():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("rmem")
+    ap.add_argument("program")
+    ap.add_argument("--mib", type=int, default=0)
+    ap.add_argument("--mode", default=os.environ.get("RMEM_TEST_MODE", "normal"))
+    a = ap.parse_args()
+    special = SPECIAL.get(os.path.basename(a.program), {})
+    mores = special.get("more", [""])
+    if special.get("needs", "") not in native([a.rmem, "--version"], 10)[1]:
+        print(f"skipped: a stated limit without {special['needs']}")
+        return 77
+    if a.mode == "long" and os.path.basename(a.program) == "fuzz_maps":
+        mores = LONG_FUZZ
+    for k, (program, server, ratio) in enumerate(variants(a.program, a.mode)):
+        # Programs with several ways to run take turns, unless there is all the time.
+        for more in mores if a.mode == "long" or k == 0 else mores[:1]:
+            rc = one(a.rmem, program, server, ratio, a.mib or special.get("mib", 128), more,
+                     special)
+            if rc:
+                return rc
+    return 0
+
+
+main(run)
