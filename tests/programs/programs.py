@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real programs that run under rmem: how to prepare each, what to run, and
+what its result is (a text that has to be the same alone and under rmem)."""
+
+import hashlib
+import os
+import random
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def digest(path):
+    h = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            h.update(block)
+    return h.hexdigest()
+
+
+class Program:
+    name = ""
+    what = ""
+    timeout_s = 280
+    populates_mib = 0  # by one call, which may exceed the cap by itself
+    combos = ((50, ""), (50, "ram"), (25, ""), (25, "ram"))  # percent, server; "": private
+
+    def __init__(self, folder, build):
+        self.dir, self.build = folder, build
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def prepare(self):
+        """Makes the input; once."""
+
+    def command(self):
+        raise NotImplementedError
+
+    def result(self, stdout):
+        """What the run produced; removes it."""
+        return stdout
+
+
+class Sort(Program):
+    name, what = "sort", "sort of a 512 MiB file (lines of 1 KiB), two threads"
+    file_mib = 512
+
+    def prepare(self):
+        rng = random.Random(1)
+        with open(self.path("in"), "wb") as f:
+            for _ in range(self.file_mib // 2):
+                text = rng.randbytes(1 << 20).hex().encode()
+                f.write(b"".join(text[i:i + 1023] + b"\n" for i in range(0, len(text), 1024)))
+
+    def command(self):
+        return ["env", "LC_ALL=C", "sort", "--parallel=2", "-S", "1G", "-o", self.path("out"),
+                self.path("in")]
+
+    def result(self, stdout):
+        d = digest(self.path("out"))
+        os.unlink(self.path("out"))
+        return stdout + d
+
+
+class StressNg(Program):
+    name, what = "stress_ng", "stress-ng --vm --verify, every method"
+    populates_mib = 64  # MADV_POPULATE_READ of it all, which is then written to
+
+    def command(self):
+        return ["sh", os.path.join(HERE, "stress_vm.sh"), "64M"]
+
+
+class Redis(Program):
+    name, what = "redis", "redis-server: load, BGSAVE while it changes, reload"
+
+    def command(self):
+        return [sys.executable, os.path.join(HERE, "redis_load.py"), self.dir]
+
+
+class Pool(Program):
+    name, what = "python_pool", "python3 multiprocessing, fork pools"
+
+    def command(self):
+        return [sys.executable, os.path.join(HERE, "pool.py"), "96"]
+
+
+class Static(Program):
+    name, what = "static_table", "a static C program: hash table and lists"
+
+    def command(self):
+        return [os.path.join(self.build, "programs", "table"), "64"]
+
+
+class Pipeline(Program):
+    name, what = "pipeline", "a shell pipeline: awk, sort, python3, sort, cksum"
+
+    def command(self):
+        return ["sh", os.path.join(HERE, "pipeline.sh"), "250000"]
+
+
+ALL = {p.name: p for p in (Sort, StressNg, Redis, Pool, Static, Pipeline)}
