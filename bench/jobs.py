@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the programs that are measured, alone or under rmem, and ends them."""
+
+import ctypes
+import json
+import os
+import select
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TIMEOUT_S = 240
+PROGRAMS = ("access", "first", "fits", "peak", "touch")
+CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static"]
+BARE = ["-nostdlib", "-ffreestanding", "-fno-stack-protector"]
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
+class BenchError(Exception):
+    pass
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def rotated(arms, n):
+    """The arms, n times, each time beginning with another one."""
+    for i in range(n):
+        k = i % len(arms)
+        yield from arms[k:] + arms[:k]
+
+
+class Job:
+    """One running program; its standard input and output are ours."""
+
+    def __init__(self, bench, argv, cgroup=None, stats_path=None):
+        self.bench, self.cgroup, self.stats, self.buffer = bench, cgroup, None, b""
+        self.name, self.stats_path = " ".join(argv), stats_path
+        self.errors = os.path.join(bench.temp, f"errors-{len(bench.jobs)}")
+        with open(self.errors, "wb") as errors:
+            self.start = time.monotonic()
+            self.p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      stderr=errors, start_new_session=True,
+                                      preexec_fn=self._prepare)
+        bench.jobs.append(self)
+        self.pid = self.p.pid
+
+    def _prepare(self):
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if self.bench.args.nice:
+            os.nice(self.bench.args.nice)
+        if self.cgroup:
+            self.cgroup.enter()
+
+    def _failed(self, why):
+        with open(self.errors, encoding="utf-8", errors="replace") as f:
+            said = f.read().strip().splitlines()
+        self.kill()
+        raise BenchError(f"{self.name}: {why}{': ' + said[-1] if said else ''}")
+
+    def line(self, timeout_s=TIMEOUT_S):
+        """The next line of its output, decoded."""
+        end = time.monotonic() + timeout_s
+        while b"\n" not in self.buffer:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.p.stdout], [], [], left)[0]:
+                self._failed("took too long")
+            data = os.read(self.p.stdout.fileno(), 65536)
+            if not data:
+                self._failed("ended without saying what it measured")
+            self.buffer += data
+        text, self.buffer = self.buffer.split(b"\n", 1)
+        return json.loads(text)
+
+    def go(self):
+        self.p.stdin.write(b"\n")
+        self.p.stdin.flush()
+
+    def wait(self, timeout_s=TIMEOUT_S):
+        """Waits for its end. Sets wall_s, cpu_s (with all it waited for) and stats."""
+        end = time.monotonic() + timeout_s
+        fd = os.pidfd_open(self.pid)
+        ended = select.select([fd], [], [], max(0, end - time.monotonic()))[0]
+        self.wall_s = time.monotonic() - self.start
+        os.close(fd)
+        if not ended:
+            self._failed("took too long")
+        _, status, usage = os.wait4(self.pid, 0)
+        self.p.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu_s = usage.ru_utime + usage.ru_stime
+        if self.p.returncode:
+            self._failed(f"ended with status {self.p.returncode}")
+        if self.stats_path:
+            with open(self.stats_path, encoding="utf-8") as f:
+                self.stats = json.load(f)
+        self._forget()
+        return self
+
+    def live(self):
+        """The counters of its run now; job must be under rmem."""
+        return self.bench.stat(self.pid)
+
+    def _forget(self):
+        self.p.stdin.close()
+        self.p.stdout.close()
+        if self in self.bench.jobs:
+            self.bench.jobs.remove(self)
+
+    def kill(self):
+        """Ends it and, under rmem, all of its job: the pager sees its supervisor die."""
+        if self.p.returncode is None:
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.p.wait()
+        self._forget()
+
+
+class Bench:
+    """What all figures need: the programs, a temporary folder, and the end of it all."""
+
+    def __init__(self, args):
+        self.args, self.jobs, self.temp = args, [], None
+        self.rmem = os.path.join(os.path.abspath(args.build), "bin", "rmem")
+        self.undo = []  # functions, called last first
+
+    def __enter__(self):
+        if not os.access(self.rmem, os.X_OK):
+            raise BenchError(f"{self.rmem} is not there: build first with ./quickstart --build")
+        self.temp = tempfile.mkdtemp(prefix="rmem-bench-")
+        try:
+            for name in PROGRAMS:
+                self._compile(name)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _compile(self, name):
+        cmd = ["cc", *CFLAGS, "-I", self.args.root, *(BARE if name == "first" else []), "-o",
+               self.program(name), os.path.join(self.args.root, "bench", name + ".c")]
+        p = subprocess.run(cmd, stderr=subprocess.PIPE, text=True, check=False)
+        if p.returncode:
+            raise BenchError(f"{' '.join(cmd)}: {p.stderr.strip()}")
+
+    def clean_up(self):
+        for step in [job.kill for job in list(self.jobs)] + self.undo[::-1]:
+            try:
+                step()
+            except (OSError, BenchError) as e:  # the rest has to be undone all the same
+                print(f"bench: cleaning up: {e}", file=sys.stderr)
+        self.undo.clear()
+
+    def __exit__(self, *_):
+        self.clean_up()
+        shutil.rmtree(self.temp, ignore_errors=True)
+
+    def program(self, name):
+        return os.path.join(self.temp, name)
+
+    def start(self, name, *words, rmem=None, cgroup=None):
+        """A program of ours; rmem: options of rmem run, or None to run it alone."""
+        argv, stats = [self.program(name), *map(str, words)], None
+        if rmem:
+            stats = os.path.join(self.temp, "stats.json")
+            argv = [self.rmem, "run", "--stats", stats, *rmem, "--", *argv]
+        return Job(self, argv, cgroup, stats)
+
+    def attach(self, pid, *options):
+        return Job(self, [self.rmem, "attach", str(pid), *options])
+
+    def stat(self, pid):
+        p = subprocess.run([self.rmem, "stat", "--json", str(pid)], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        if p.returncode:
+            raise BenchError(f"rmem stat {pid}: {p.stderr.strip()}")
+        return json.loads(p.stdout)[0]
+
+    def pick(self, full, quick):
+        return quick if self.args.quick else full
