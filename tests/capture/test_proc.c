@@ -17,6 +17,7 @@
 
 #include "client/capture/proc.h"
 #include "tests/capture/fixture.h"
+#include "tests/zero_page.h"
 
 struct find {
 	uint64_t va;
@@ -153,19 +154,20 @@ static void present_pages_are_exact(void **state)
 	char *chunk = (char *)(((uint64_t)area + CHUNK_BYTES - 1) & ~(CHUNK_BYTES - 1));
 	int fd = proc_open_pagemap(getpid());
 	uint64_t va = (uint64_t)chunk, next;
+	unsigned int read = kernel_has_zero_page() ? CHUNK_PAGES : 5;
 	pageset got;
 
 	(void)state;
 	madvise(area, 3 * CHUNK_BYTES, MADV_NOHUGEPAGE);
-	/* every second page: more runs than one call reports; one is the zero page */
+	/* every second page: more runs than one call reports; one was only read */
 	for (unsigned int i = 0; i < CHUNK_PAGES; i += 2)
 		chunk[i * PAGE_BYTES] = 1;
 	assert_int_equal(*(volatile char *)(chunk + 5 * PAGE_BYTES), 0);
 	assert_int_equal(proc_present(fd, va, va + CHUNK_BYTES, &got), 0);
 	for (unsigned int i = 0; i < CHUNK_PAGES; i++)
-		assert_int_equal(pageset_has(&got, i), i % 2 == 0);
+		assert_int_equal(pageset_has(&got, i), i % 2 == 0 || i == read);
 	assert_int_equal(proc_present(fd, va + 3 * PAGE_BYTES, va + 9 * PAGE_BYTES, &got), 0);
-	assert_int_equal(got.w[0], 0x150);
+	assert_int_equal(got.w[0], read == 5 ? 0x170 : 0x150);
 	assert_int_equal(proc_next_present(fd, va + PAGE_BYTES, va + CHUNK_BYTES, &next), 0);
 	assert_int_equal(next, va + 2 * PAGE_BYTES);
 	madvise(chunk, CHUNK_BYTES, MADV_DONTNEED);

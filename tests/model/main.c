@@ -25,6 +25,7 @@
 
 #include "common/compat.h"
 #include "tests/model/model.h"
+#include "tests/zero_page.h"
 
 #define FEATURES                                                                          \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | \
@@ -561,6 +562,7 @@ static void run_seed(uint64_t s, unsigned int calls)
 	if (model_init(m, REGION_PAGES, 1, REGION_VA + REGION_PAGES / 2 * PAGE_BYTES))
 		fail("no memory");
 	m->fail = model_failed;
+	m->no_zero_page = !kernel_has_zero_page();
 	first_process();
 	for (call_nr = 0; call_nr < calls; call_nr++) {
 		struct proc *p = &procs[below(PROCS)];

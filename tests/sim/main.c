@@ -76,6 +76,7 @@ static void reset(struct sim *w, uint64_t seed)
 	if (model_init(m, w->cfg.win, w->cfg.nr_wins, 0x7f0000000000ULL + CHUNK_BYTES))
 		sim_fail(w, "out of memory");
 	m->unordered = opt.unordered || w->cfg.unordered;
+	m->no_zero_page = w->cfg.no_zero_page;
 	m->fail = model_failed;
 	m->fail_ctx = w;
 	m->lazy_state = (uint32_t)seed;

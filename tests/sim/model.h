@@ -134,6 +134,7 @@ struct model {
 	uint32_t phys_free, phys_top, phys_used;
 	bool unordered;	     /* effects may overtake messages, as on the real kernel */
 	uint32_t removing;   /* tasks in MADV_DONTNEED or MADV_FREE */
+	bool no_zero_page;   /* a read of a hole makes a page, as on some kernels */
 	uint32_t lazy_state; /* random bits for what the kernel does in its own time */
 	void (*fail)(void *ctx, const char *what, unsigned int space, unsigned int page,
 		     uint64_t value) __attribute__((noreturn));
