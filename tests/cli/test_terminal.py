@@ -13,15 +13,16 @@ import time
 from rmemtest import Case, RMEM, main, python
 
 # One process: a shell that is stopped between vfork and exec of a command is
-# not stopped itself, with or without rmem.
-WORK = ("import sys, time\n"
+# not stopped itself, with or without rmem. It works until it is told to end.
+WORK = ("import os, sys, time\n"
         "if sys.argv[1:] == ['work']:\n"
         "    print('READ' + 'Y', flush=True)\n"
-        "    for _ in range(8): time.sleep(0.05)\n"
+        "    end = time.monotonic() + 60\n"
+        "    while not os.path.exists(sys.argv[0] + '.end') and time.monotonic() < end:\n"
+        "        time.sleep(0.01)\n"
         "    print('DO' + 'NE', flush=True)\n"
         "    sys.exit(5)\n"
         "if sys.argv[1:] == ['leave']:\n"
-        "    import os\n"
         "    os.setpgid(0, 0)\n")
 COUNT = ("import signal, sys, time\n"
          "n = [0]\n"
@@ -40,9 +41,11 @@ class Shell:
     def __init__(self, env):
         self.text = ""
         self.pid, self.fd = pty.fork()
+        # No line editor: the kernel echoes a line as it was sent, however long it is.
         if self.pid == 0:
-            os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"],
-                       dict(env, PS1="PROM" + "PT> ", TERM="dumb", HISTFILE="/dev/null"))
+            os.execvpe("bash", ["bash", "--norc", "--noprofile", "--noediting", "-i"],
+                       dict(env, PS1="PROM" + "PT> ", PROMPT_COMMAND="", TERM="dumb",
+                            HISTFILE="/dev/null"))
         self.expect("PROMPT> ")
 
     def send(self, text):
@@ -85,8 +88,14 @@ class Terminal(Case):
 
     def tearDown(self):
         self.sh.close()
-        os.unlink(self.script)
+        for path in (self.script, self.script + ".end"):
+            if os.path.exists(path):
+                os.unlink(path)
         super().tearDown()
+
+    def end_work(self):
+        with open(self.script + ".end", "w", encoding="utf-8"):
+            pass
 
     def status(self):
         return int(re.search(r"\d+", self.sh.line("echo $?")).group())
@@ -142,6 +151,7 @@ class Terminal(Case):
             self.sh.send("fg\n")
             self.sh.expect("run --server")
             time.sleep(0.05)
+        self.end_work()
         self.sh.expect("DONE")
         self.sh.expect("PROMPT> ")
         self.assertEqual(self.status(), 5)
@@ -152,6 +162,7 @@ class Terminal(Case):
         self.sh.send("\x1a")
         self.sh.expect("Stopped")
         self.sh.send("bg\n")
+        self.end_work()
         self.sh.expect("DONE")
         self.sh.send("wait\n")
         self.sh.expect("PROMPT> ")
@@ -182,10 +193,11 @@ class Terminal(Case):
         self.sh.line("stty -tostop")
 
     def test_nested_interactive_shell(self):
-        self.sh.send(f"{self.rmem} bash --norc --noprofile -i\n")
+        self.sh.send(f"{self.rmem} bash --norc --noprofile --noediting -i\n")
         self.sh.expect("PROMPT> ")
-        self.sh.send("sleep 60\n")
-        time.sleep(0.3)
+        self.sh.send("sh -c 'echo SLE''EPS; exec sleep 60'\n")
+        self.sh.expect("SLEEPS")
+        time.sleep(0.1)
         self.sh.send("\x1a")
         self.sh.expect("Stopped")
         self.sh.expect("PROMPT> ")
