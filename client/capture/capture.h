@@ -128,6 +128,7 @@ struct capture {
 	pid_t last_pid, older_pid; /* last given out at the last look and the one before */
 	unsigned int nr_running;   /* on the whole machine, at the last look */
 	uint64_t full_look_ns;
+	bool look_again; /* numbers were given out in or after the last full look */
 	struct injector *injector;
 	const void *zeros; /* CHUNK_BYTES of them */
 	uint64_t anon_bytes, unmanaged_bytes;

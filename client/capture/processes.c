@@ -111,29 +111,45 @@ static void process_add(struct capture *cp, pid_t pid, const struct proc_stat *s
 #define FULL_LOOK_NS 1000000000ULL
 
 /*
- * Looks at /proc when a task was made anywhere since the last look: at the
- * numbers given out since the look before that one (one may have been given
- * out and not be there yet), and once a second at all of them.
+ * Must /proc be looked at? When a task was made anywhere since the last look:
+ * at the numbers given out since the look before that one (one may have been
+ * given out and not be there yet); at all of them when the numbers began anew;
+ * and once a second at all of them, while any were given out since the last
+ * such look. *@above: the highest number that need not be looked at.
  */
-static void discover(struct capture *cp)
+static bool must_look(struct capture *cp, pid_t *above)
 {
 	uint64_t now = capture_now_ns();
-	pid_t *pids = NULL, last = 0;
+	pid_t last = 0;
+	bool made, full;
+
+	if (proc_load(cp->loadavg_fd, &last, &cp->nr_running))
+		return false;
+	made = last != cp->last_pid;
+	full = last < cp->last_pid ||
+	       ((made || cp->look_again) && now - cp->full_look_ns > FULL_LOOK_NS);
+	*above = full ? 0 : cp->older_pid;
+	if (full)
+		cp->full_look_ns = now;
+	if (made) { /* numbers that began anew are all above nothing */
+		cp->older_pid = last < cp->last_pid ? 0 : cp->last_pid;
+		cp->last_pid = last;
+	}
+	cp->look_again = made || (cp->look_again && !full);
+	return made || full;
+}
+
+static void discover(struct capture *cp)
+{
+	pid_t *pids = NULL, above;
 	size_t nr = 0;
 	bool more = true;
 
-	if (proc_load(cp->loadavg_fd, &last, &cp->nr_running) || last == cp->last_pid ||
-	    proc_pids(&pids, &nr))
+	if (!must_look(cp, &above) || proc_pids(&pids, &nr))
 		return;
-	if (now - cp->full_look_ns > FULL_LOOK_NS || last < cp->last_pid) {
-		cp->full_look_ns = now;
-		cp->older_pid = 0;
-	}
 	for (size_t i = 0; i < nr; i++)
-		if (pids[i] <= cp->older_pid)
+		if (pids[i] <= above)
 			pids[i] = 0;
-	cp->older_pid = cp->last_pid;
-	cp->last_pid = last;
 	while (more) { /* a child may come before its parent in the list */
 		more = false;
 		for (size_t i = 0; i < nr; i++) {

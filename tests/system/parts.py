@@ -3,7 +3,8 @@
 """parts.py RMEM JOBS: what holds between the parts of rmem, seen from outside:
 a job that fits is not touched; running out of remote memory is loud; the job
 holds nothing of rmem's; the pager's own memory is locked and not registered; a
-pager that is stopped does not turn remote pages into anything else."""
+pager that is stopped does not turn remote pages into anything else; process
+numbers that begin anew hide nobody."""
 
 import os
 import signal
@@ -103,7 +104,33 @@ def bystanders(rmem, jobs):
         a.nothing_left()
 
 
-CASES = (fits, remote_full, separation, stopped_pager, bystanders)
+# In a numbering of its own: the last number, so that the job's first child gets a
+# small one. Its second child is the first to follow a wrap.
+WRAP = """
+set -e
+next=/proc/sys/kernel/ns_last_pid
+max=$(cat /proc/sys/kernel/pid_max)
+echo $((max - 40)) > $next
+/bin/true
+sleep 0.2
+echo $((max - 1)) > $next
+exec "$@"
+"""
+
+
+def numbers_begin_anew(rmem, jobs):
+    """A process born just after the process numbers wrapped is seen and managed."""
+    job = ["sh", "-c", WRAP, "sh", f"{jobs}/late_child", "128"]
+    inside = ["unshare", "--pid", "--fork", "--mount-proc"]
+    with Run(rmem, job, 32 * MIB, 512 * MIB, ["ram"], prefix=inside) as run:
+        check(run.wait(TIMEOUT_S) == 0, run.stderr[-1000:])
+        st = run.stats()
+        check(st["pages"]["evicted"] > 0, "the late child was never managed")
+        check(st["local"]["peak_bytes"] <= 64 * MIB, f"peak: {st['local']['peak_bytes'] >> 20} MiB")
+        run.nothing_left()
+
+
+CASES = (fits, remote_full, separation, stopped_pager, bystanders, numbers_begin_anew)
 
 
 def run():

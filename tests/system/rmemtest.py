@@ -139,7 +139,7 @@ class Run:
     """One `rmem run`; use as a context, so that nothing outlives the test."""
 
     def __init__(self, rmem, command, local, remote, servers=(), extra=(), cwd=None, stdin=None,
-                 sample=True):
+                 sample=True, prefix=()):
         self.mark = uuid.uuid4().hex
         self.dir = tempfile.mkdtemp(prefix="test-", dir="/var/tmp")
         self.stats_path = os.path.join(self.dir, "stats.json")
@@ -148,7 +148,7 @@ class Run:
                 "--stats", self.stats_path]
         for s in servers:
             argv += ["--server", s]
-        self.argv = argv + list(extra) + ["--"] + list(command)
+        self.argv = list(prefix) + argv + list(extra) + ["--"] + list(command)
         self.out = open(os.path.join(self.dir, "out"), "w+b")
         self.err = open(os.path.join(self.dir, "err"), "w+b")
         self.start = time.monotonic()
