@@ -10,7 +10,8 @@
 #include "common/base/err.h"
 #include "tools/cli.h"
 
-#define MAX_OPTIONS 32
+#define MAX_OPTIONS  32
+#define HEAD_COLUMNS 22 /* of help: an option and its value, then what it does */
 
 static void complain(const char *cmd, const char *fmt, va_list ap)
 {
@@ -61,23 +62,27 @@ static void print_option(const struct cli_option *o)
 
 	snprintf(head, sizeof(head), "--%s%s%s", o->name, o->value ? " " : "",
 		 o->value ? o->value : "");
+	if (strlen(head) > HEAD_COLUMNS) {
+		printf("  %s\n", head);
+		head[0] = '\0';
+	}
 	while (line) {
 		const char *end = strchr(line, '\n');
 		int len = end ? (int)(end - line) : (int)strlen(line);
 
-		printf("  %-22s %.*s\n", head, len, line);
+		printf("  %-*s %.*s\n", HEAD_COLUMNS, head, len, line);
 		head[0] = '\0';
 		line = end ? end + 1 : NULL;
 	}
 }
 
-static void print_help(const struct cli_command *cmd)
+void cli_print_help(const struct cli_command *cmd)
 {
 	printf("Examples:\n%s\n", cmd->examples);
 	printf("Usage: rmem %s %s\n\n%s\n\nOptions:\n", cmd->name, cmd->usage, cmd->summary);
 	for (size_t i = 0; i < cmd->nr_options; i++)
 		print_option(&cmd->option[i]);
-	printf("  %-22s %s\n", "-h, --help", "this text");
+	printf("  %-*s %s\n", HEAD_COLUMNS, "-h, --help", "this text");
 	if (cmd->more)
 		printf("\n%s", cmd->more);
 }
@@ -134,7 +139,7 @@ static enum cli_parsed parse_any(const struct cli_command *cmd, char **argv, int
 				 bool *seen)
 {
 	if (!strcmp(argv[*at], "-h") || !strcmp(argv[*at], "--help")) {
-		print_help(cmd);
+		cli_print_help(cmd);
 		return CLI_EXIT_OK;
 	}
 	if (argv[*at][1] != '-')

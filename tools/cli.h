@@ -46,6 +46,8 @@ enum cli_parsed { CLI_GO, CLI_EXIT_OK, CLI_EXIT_USAGE };
 enum cli_parsed cli_parse(const struct cli_command *cmd, char **argv, void *ctx, int *rest);
 int cli_exit(enum cli_parsed how);
 
+void cli_print_help(const struct cli_command *cmd);
+
 /* Two lines, what is wrong and where help is; returns the exit status. */
 int cli_usage_error(const char *cmd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -40,6 +40,8 @@ USAGE = [
     ["stat", "--local", "1G"],
     ["doctor", "x"],
     ["doctor", "--bogus"],
+    ["help", "nothing"],
+    ["help", "run", "stat"],
 ]
 SIZES = ["0", "-1", "64Q", "1e99", "", "G", "1.2.3G", "99999999999999999999", "0x10", "1 G B",
          "nan", "+5G"]

@@ -26,7 +26,7 @@ STATS = {
 class Output(Case):
     def test_help_opens_with_three_examples(self):
         for args in (["--help"], ["-h"], ["run", "--help"], ["run", "-h"], ["attach", "-h"],
-                     ["stat", "-h"], ["doctor", "-h"]):
+                     ["stat", "-h"], ["doctor", "-h"], ["help", "stores"]):
             with self.subTest(args):
                 p = self.run_rmem(*args)
                 lines = p.stdout.decode().splitlines()
@@ -35,6 +35,21 @@ class Output(Case):
                 self.assertTrue(all(x.startswith("  rmem ") for x in lines[1:1 + EXAMPLES]))
                 self.assertEqual(lines[1 + EXAMPLES], "")
                 self.assertLessEqual(max(map(len, lines)), 80)
+
+    def test_help_of_a_command_is_its_help(self):
+        overview = self.run_rmem("--help").stdout
+        self.assertEqual(self.run_rmem("help").stdout, overview)
+        commands = overview.decode().split("Commands:\n")[1].split("\n\n")[0].splitlines()
+        for name in (line.split()[0] for line in commands):
+            with self.subTest(name):
+                self.assertEqual(self.run_rmem("help", name).stdout,
+                                 self.run_rmem(name, "--help").stdout)
+
+    def test_help_stores_lists_every_store(self):
+        stores = self.run_rmem("--version").stdout.decode().splitlines()[1].split()
+        text = self.run_rmem("help", "stores").stdout.decode()
+        for store in (s[1:] for s in stores if s.startswith("+") and s != "+uffd-move"):
+            self.assertRegex(text, rf"(?m)^  {store}[ :]")
 
     def test_version_lists_features(self):
         p = self.run_rmem("--version")
