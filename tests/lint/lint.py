@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 C = (".c", ".h")
+SOURCES = C + (".py", ".sh", ".bash", ".scd", ".service.in", ".rules")
 
 # folder (longest prefix wins) -> what its files may include, by prefix
 LAYERS = {
@@ -125,7 +126,7 @@ def rule_calls(root):
 def rule_spdx(root):
     bad = []
     for f in files(root):
-        if f.endswith(C + (".py", ".sh")) or text(root, f)[:2] == "#!":
+        if f.endswith(SOURCES) or text(root, f)[:2] == "#!":
             if "SPDX-License-Identifier: Apache-2.0" not in "".join(
                     text(root, f).splitlines(True)[:2]):
                 bad.append(f"{f}: no SPDX line first")

@@ -11,7 +11,9 @@ codespell)
     ;;
 shellcheck)
     git ls-files -z | while IFS= read -r -d '' f; do
-        [ -f "$f" ] && head -c 64 "$f" | head -n 1 | grep -qE '^#!.*(ba)?sh$' && printf '%s\0' "$f"
+        [ -f "$f" ] || continue
+        head -c 64 "$f" | head -n 1 | grep -qE '^#!.*(ba)?sh( -e)?$|^# shellcheck shell=' &&
+            printf '%s\0' "$f"
     done | xargs -0 -r shellcheck -x
     ;;
 esac
