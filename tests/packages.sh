@@ -5,7 +5,9 @@
 build_packages=(gcc cmake make pkg-config libc6-dev libxxhash-dev libjansson-dev
                 libsystemd-dev libnuma-dev liburing-dev libcmocka-dev)
 demo_packages=(coreutils python3 redis-server redis-tools time)
-test_packages=(clang clang-format codespell shellcheck stress-ng procps "${demo_packages[@]}")
+packaging_packages=(debhelper dpkg-dev lintian libcap2-bin scdoc systemd)
+test_packages=(clang clang-format codespell shellcheck stress-ng procps bash-completion
+               groff-base man-db "${packaging_packages[@]}" "${demo_packages[@]}")
 
 # need PACKAGE...: installs those that are not there; needs root only then.
 need() {
