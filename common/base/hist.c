@@ -33,6 +33,31 @@ void hist_add(struct hist *h, uint64_t value)
 	h->bucket[bucket_of(value)]++;
 }
 
+static uint64_t since(uint64_t now, uint64_t then)
+{
+	return now < then ? now : now - then;
+}
+
+void hist_since(struct hist *out, const struct hist *now, const struct hist *then)
+{
+	out->count = since(now->count, then->count);
+	out->sum = since(now->sum, then->sum);
+	out->max = now->max;
+	for (unsigned int i = 0; i < HIST_BUCKETS; i++)
+		out->bucket[i] = since(now->bucket[i], then->bucket[i]);
+}
+
+uint64_t hist_below(const struct hist *h, unsigned int exp)
+{
+	unsigned int end =
+		exp >= HIST_OCTAVES + HIST_SUB_BITS - 1 ? HIST_BUCKETS : bucket_of(1ULL << exp);
+	uint64_t nr = 0;
+
+	for (unsigned int i = 0; i < end; i++)
+		nr += h->bucket[i];
+	return nr;
+}
+
 uint64_t hist_quantile(const struct hist *h, double q)
 {
 	uint64_t rank, seen = 0, edge = 0;

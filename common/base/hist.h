@@ -22,6 +22,13 @@ struct hist {
 
 void hist_add(struct hist *h, uint64_t value);
 
+/* What was added to @now since it looked like @then; max is that of @now. A
+ * histogram that was begun anew in between counts from zero. */
+void hist_since(struct hist *out, const struct hist *now, const struct hist *then);
+
+/* How many of the values are below 2^@exp. */
+uint64_t hist_below(const struct hist *h, unsigned int exp);
+
 /* Lower edge of the bucket that holds quantile @q (0..1); 0 when empty. */
 uint64_t hist_quantile(const struct hist *h, double q);
 

@@ -105,6 +105,54 @@ static void a_reader_that_races_a_writer_gets_the_last_bucket_there_is(void **st
 	assert_int_equal(hist_quantile(&h, 0.99), 5);
 }
 
+static void a_difference_holds_what_came_in_between(void **state)
+{
+	static struct hist then, diff;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		hist_add(&h, 7);
+	then = h;
+	hist_since(&diff, &h, &then);
+	assert_int_equal(diff.count, 0);
+	assert_int_equal(hist_quantile(&diff, 0.99), 0);
+	hist_add(&h, 4096);
+	hist_since(&diff, &h, &then);
+	assert_int_equal(diff.count, 1);
+	assert_int_equal(diff.sum, 4096);
+	assert_int_equal(hist_quantile(&diff, 0.5), 4096);
+}
+
+static void a_difference_to_one_begun_anew_counts_from_zero(void **state)
+{
+	static struct hist then, diff;
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		hist_add(&then, 9);
+	hist_add(&h, 9);
+	hist_since(&diff, &h, &then);
+	assert_int_equal(diff.count, 1);
+	assert_int_equal(hist_quantile(&diff, 0.5), 9);
+}
+
+static void below_a_power_of_two_is_exact(void **state)
+{
+	(void)state;
+	for (unsigned int exp = 0; exp < 47; exp++) {
+		hist_add(&h, (1ULL << exp) - 1);
+		hist_add(&h, 1ULL << exp);
+	}
+	for (unsigned int exp = 0; exp < 47; exp++) {
+		uint64_t below = 0;
+
+		for (unsigned int e = 0; e < 47; e++)
+			below += ((1ULL << e) - 1 < 1ULL << exp) + (1ULL << e < 1ULL << exp);
+		assert_int_equal(hist_below(&h, exp), below);
+	}
+	assert_int_equal(hist_below(&h, 64), h.count);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -116,6 +164,9 @@ int main(void)
 		cmocka_unit_test_setup(quantiles_follow_the_ranks, clear),
 		cmocka_unit_test_setup(a_reader_that_races_a_writer_gets_the_last_bucket_there_is,
 				       clear),
+		cmocka_unit_test_setup(a_difference_holds_what_came_in_between, clear),
+		cmocka_unit_test_setup(a_difference_to_one_begun_anew_counts_from_zero, clear),
+		cmocka_unit_test_setup(below_a_power_of_two_is_exact, clear),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
