@@ -121,10 +121,25 @@ enum rec_state rec_state_at(const struct core *c, const struct space *s, uint64_
 	return r ? (enum rec_state)r->state : REC_NONE;
 }
 
+static bool is_away(enum rec_state state)
+{
+	return state == REC_STANDBY || state == REC_REMOTE || state == REC_FETCHING;
+}
+
+static void count(struct core *c, const struct chunk *ch, enum rec_state was, enum rec_state is)
+{
+	struct core_stats *stats = &c->st->stats;
+
+	chunk_space(c, ch)->stats.pages_away += (uint64_t)is_away(is) - (uint64_t)is_away(was);
+	stats->records[was] -= was != REC_NONE;
+	stats->records[is] += is != REC_NONE;
+}
+
 void rec_set(struct core *c, struct chunk *ch, unsigned idx, enum rec_state state)
 {
 	struct rec *r = chunk_rec(c, ch, idx);
 
+	count(c, ch, (enum rec_state)r->state, state);
 	ch->nr_recs = (uint16_t)(ch->nr_recs + (state != REC_NONE) - (r->state != REC_NONE));
 	if (state == REC_NONE) {
 		assert(!r->has_slot);

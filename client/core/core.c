@@ -64,6 +64,13 @@ const struct core_stats *core_stats(const struct core *c)
 	return &c->st->stats;
 }
 
+void core_space_stats(const struct core *c, space_id sp, struct core_space_stats *out)
+{
+	const struct space *s = space_find(c, sp);
+
+	*out = s ? s->stats : (struct core_space_stats){0};
+}
+
 bool core_may_read(const struct core *c, space_id sp)
 {
 	const struct space *s = space_find(c, sp);
@@ -145,8 +152,9 @@ static void check_rec(const struct core *c, const struct chunk *ch, unsigned int
 		assert(c->slot_refs[r->slot]);
 }
 
+/* @recs: how many are in each state. */
 static void check_chunk(const struct core *c, const struct space *s, const struct chunk *ch,
-			uint64_t *uses)
+			uint64_t *uses, uint64_t *recs)
 {
 	unsigned int nr = 0;
 
@@ -156,27 +164,36 @@ static void check_chunk(const struct core *c, const struct space *s, const struc
 		if (st == REC_NONE)
 			continue;
 		nr++;
+		recs[st]++;
 		assert(ranges_has(c, s, ch->va + i * PAGE_BYTES));
 		check_rec(c, ch, i, uses);
 	}
 	assert(nr == ch->nr_recs);
 }
 
+static uint64_t away(const uint64_t *recs)
+{
+	return recs[REC_STANDBY] + recs[REC_REMOTE] + recs[REC_FETCHING];
+}
+
 void core_check(const struct core *c)
 {
 	const struct state *st = c->st;
-	uint64_t uses = 0, refs = 0, removed, slots = 0;
+	uint64_t uses = 0, refs = 0, removed, slots = 0, recs[REC_STATES] = {0}, others;
 
 	for (struct space *s = space_first(c); s; s = space_next(c, s)) {
 		removed = 0;
+		others = away(recs);
 		for (ref r = s->chunks; r.v; r = ((struct chunk *)at(c, r))->sib_next) {
 			const struct chunk *ch = at(c, r);
 
-			check_chunk(c, s, ch, &uses);
+			check_chunk(c, s, ch, &uses, recs);
 			removed += pageset_count(&ch->removed);
 		}
 		assert(removed == s->removed_pages);
+		assert(away(recs) - others == s->stats.pages_away);
 	}
+	assert(!memcmp(recs, st->stats.records, sizeof(recs)));
 	for (uint32_t i = 0; i < st->cfg.nr_frames; i++)
 		uses += c->frames[i].has_slot;
 	for (uint64_t i = 0; i < c->b.store->nr_slots; i++) {

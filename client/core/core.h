@@ -40,6 +40,18 @@
  * if that is less, before a fault has to wait for something to leave. */
 #define CORE_SLACK_BYTES (16UL << 20)
 
+/* What is known of a page that left, or is about to. */
+enum rec_state {
+	REC_NONE,
+	REC_MOVING,   /* frame reserved; slot of the copy before, if any */
+	REC_STANDBY,  /* frame holds the bytes; its slot is the frame's */
+	REC_REMOTE,   /* slot */
+	REC_FETCHING, /* slot and frame */
+	REC_RESIDENT, /* slot: the store's copy is as the page was when it came */
+	REC_LOST,
+};
+#define REC_STATES (REC_LOST + 1)
+
 #define CORE_HALVES 2U /* scratch halves a space has, one chunk each */
 
 struct core_config {
@@ -71,8 +83,16 @@ struct core_stats {
 	uint64_t remote_pages, remote_peak_pages;
 	uint64_t local_bytes, local_peak_bytes;
 	uint64_t spaces, spaces_peak, chunks, records_bytes;
-	uint64_t stuck_bytes; /* seen but can't leave: locked, pinned, shared, read-only */
+	uint64_t records[REC_STATES]; /* pages in each state now; REC_NONE is not counted */
+	uint64_t stuck_bytes;	      /* seen but can't leave: locked, pinned, shared, read-only */
 	struct hist fault_ns;
+};
+
+/* The same of one space, by plain increments on the way. */
+struct core_space_stats {
+	uint64_t faults; /* answered */
+	uint64_t pages_fetched, pages_moved, pages_evicted;
+	uint64_t pages_away; /* now: at the store, or on standby */
 };
 
 struct core;
@@ -90,6 +110,9 @@ int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 void core_close(struct core *c);
 
 const struct core_stats *core_stats(const struct core *c);
+
+/* All zero for a space that is not known. */
+void core_space_stats(const struct core *c, space_id sp, struct core_space_stats *out);
 
 /* ---- spaces ---- */
 

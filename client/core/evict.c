@@ -346,6 +346,7 @@ static void take_in(struct core *c, struct chunk *ch, unsigned int idx)
 	uint64_t sum;
 
 	c->st->stats.pages_moved++;
+	chunk_space(c, ch)->stats.pages_moved++;
 	if (is_zero(frame_bytes(c, i))) {
 		c->st->stats.pages_zero_elided++;
 		rec_drop(c, ch, idx);

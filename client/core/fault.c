@@ -54,9 +54,10 @@ void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx
 	chunk_queue(c, ch, false);
 }
 
-static void answered(struct core *c, uint64_t since_ns, uint64_t *kind)
+static void answered(struct core *c, struct space *s, uint64_t since_ns, uint64_t *kind)
 {
 	++*kind;
+	s->stats.faults++;
 	hist_add(&c->st->stats.fault_ns, now_ns(c) - since_ns);
 }
 
@@ -122,7 +123,7 @@ static void fill_zeros(struct core *c, struct space *s, struct chunk *ch, const 
 			ranges_add(c, s, va, va + done * PAGE_BYTES);
 		page_filled(c, s, ch, page_idx(va), done);
 		c->st->stats.pages_zero_ahead += done - 1;
-		answered(c, w->since_ns, &c->st->stats.faults_zero);
+		answered(c, s, w->since_ns, &c->st->stats.faults_zero);
 		return;
 	}
 	not_filled(c, w, err);
@@ -145,7 +146,7 @@ static void fault_resident(struct core *c, struct space *s, struct chunk *ch,
 	}
 	rec_drop(c, ch, idx);
 	page_filled(c, s, ch, idx, 1);
-	answered(c, w->since_ns, &c->st->stats.faults_zero);
+	answered(c, s, w->since_ns, &c->st->stats.faults_zero);
 }
 
 /* ---- pages that left ---- */
@@ -193,7 +194,7 @@ void frame_install(struct core *c, uint32_t f)
 		settle_resident(c, ch, idx, f);
 		page_filled(c, s, ch, idx, 1);
 		if (waited)
-			answered(c, since_ns,
+			answered(c, s, since_ns,
 				 soft ? &c->st->stats.faults_soft : &c->st->stats.faults_remote);
 		return;
 	}
@@ -350,7 +351,7 @@ static void write_try(struct core *c, struct space *s, const struct waiting *w)
 	}
 	/* At most: those that are missing or not shared take no room. */
 	c->st->local_anon += (int64_t)(nr * PAGE_BYTES);
-	answered(c, w->since_ns, &c->st->stats.faults_write);
+	answered(c, s, w->since_ns, &c->st->stats.faults_write);
 }
 
 static void fault_try(struct core *c, const struct waiting *w)

@@ -92,7 +92,7 @@ static void to_remote(struct core *c, uint32_t i)
 	r->slot = f->slot;
 	r->has_slot = 1;
 	r->frame = 0;
-	r->state = REC_REMOTE;
+	rec_set(c, ch, f->idx, REC_REMOTE);
 	f->has_slot = false; /* the reference goes to the record */
 	frame_put(c, i);
 }

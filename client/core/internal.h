@@ -27,16 +27,6 @@ typedef struct {
 #define ARENA_UNIT    64UL
 #define ARENA_CLASSES 16U /* 64 bytes << 0 .. 15 */
 
-enum rec_state {
-	REC_NONE,
-	REC_MOVING,   /* frame reserved; slot of the copy before, if any */
-	REC_STANDBY,  /* frame holds the bytes; its slot is the frame's */
-	REC_REMOTE,   /* slot */
-	REC_FETCHING, /* slot and frame */
-	REC_RESIDENT, /* slot: the store's copy is as the page was when it came */
-	REC_LOST,
-};
-
 /* Page record. */
 struct rec {
 	uint64_t sum;
@@ -117,6 +107,7 @@ struct space {
 	ref share_chunk;	/* to be made exclusive when no move is in flight, */
 	pageset share;		/* these pages of it */
 	struct half half[CORE_HALVES];
+	struct core_space_stats stats;
 };
 
 /* A remap that was read before the message of the call that made room for it. */

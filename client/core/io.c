@@ -150,6 +150,7 @@ static void written(struct core *c, uint32_t i, int res)
 		return;
 	}
 	st->stats.pages_evicted++;
+	chunk_space(c, at(c, f->chunk))->stats.pages_evicted++;
 	frame_clean_push(c, i);
 }
 
@@ -198,6 +199,7 @@ static void fetched(struct core *c, uint32_t i, int res)
 		return;
 	}
 	st->stats.pages_fetched++;
+	chunk_space(c, ch)->stats.pages_fetched++;
 	rec_give_slot_up(c, r); /* the frame holds a reference of its own */
 	rec_set(c, ch, f->idx, REC_STANDBY);
 	frame_clean_push(c, i);
