@@ -171,7 +171,7 @@ static int open_capture(struct pager *p)
 	const struct run_header *h = p->args->header;
 
 	cp->header = p->args->header;
-	cp->journal = (struct journal *)((char *)p->args->header + RUN_HEADER_BYTES / 2);
+	cp->journal = (struct journal *)((char *)p->args->header + RUN_JOURNAL_OFF);
 	cp->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	cp->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	cp->loadavg_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
@@ -417,6 +417,8 @@ static void finish(struct pager *p)
 
 	while (p->capture.procs)
 		process_exited(&p->capture, p->capture.procs);
+	p->capture.table_ns = 0; /* readers shall see that none is left */
+	table_refresh(&p->capture);
 	for (struct aspace *sp = p->capture.spaces; sp; sp = sp->next)
 		aspace_gone(&p->capture, sp);
 	if (!getrusage(RUSAGE_SELF, &ru))

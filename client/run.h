@@ -43,12 +43,15 @@ struct run_config {
  * maps it read-only.
  */
 #define RUN_MAGIC	  0x314e55524d454d52ULL /* "RMEMRUN1" */
+#define RUN_VERSION	  2
 #define RUN_CMDLINE_BYTES 256
-#define RUN_HEADER_BYTES  16384UL /* the core's arena starts here */
+#define RUN_JOURNAL_OFF	  8192UL
+#define RUN_TABLE_OFF	  16384UL
+#define RUN_HEADER_BYTES  65536UL /* the core's arena starts here */
 
 struct run_header {
 	uint64_t magic;
-	uint32_t version;					/* 1 */
+	uint32_t version;					/* RUN_VERSION */
 	int32_t supervisor_pid, pager_pid, job_pid, server_pid; /* 0: none */
 	uint64_t local_bytes, remote_bytes;
 	uint64_t start_ns; /* CLOCK_MONOTONIC */
@@ -64,6 +67,37 @@ struct run_header {
 	char unmanaged_why[64]; /* of the last one left unmanaged */
 	char cmdline[RUN_CMDLINE_BYTES];
 };
+
+/* What rmem does with a process of the job. */
+enum run_proc_state {
+	RUN_PROC_WATCHED,   /* small, or the cap is far: looked at through /proc */
+	RUN_PROC_ENTERING,  /* an agent is being put in */
+	RUN_PROC_MANAGED,   /* its memory can move */
+	RUN_PROC_FORKED,    /* has remote pages of its parent's, waits for an agent */
+	RUN_PROC_VFORK,	    /* runs in its parent's space, which has the numbers */
+	RUN_PROC_UNMANAGED, /* why: enum inject_refusal */
+};
+#define RUN_PROC_STATES (RUN_PROC_UNMANAGED + 1)
+#define RUN_PROCS	256U
+
+/* Bytes and faults since its space is managed. */
+struct run_proc {
+	int32_t pid, ppid;
+	uint8_t state, why;
+	char comm[16]; /* the job's own words: escape before showing */
+	uint64_t local_bytes, away_bytes;
+	uint64_t faults, fetched_bytes, moved_bytes, evicted_bytes;
+};
+
+/* At RUN_TABLE_OFF; the largest, when there are more than RUN_PROCS. */
+struct run_table {
+	uint32_t seq; /* odd: being written */
+	uint32_t nr;
+	uint32_t in_state[RUN_PROC_STATES]; /* of all there are */
+	uint64_t at_ns;			    /* CLOCK_MONOTONIC */
+	struct run_proc proc[RUN_PROCS];
+};
+_Static_assert(RUN_TABLE_OFF + sizeof(struct run_table) <= RUN_HEADER_BYTES, "no room");
 
 enum ctl_type {
 	/* pager -> supervisor */

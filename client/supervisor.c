@@ -157,7 +157,7 @@ static void header_fill(struct supervisor *s, uint64_t state_bytes)
 	size_t at = 0;
 
 	h->magic = RUN_MAGIC;
-	h->version = 1;
+	h->version = RUN_VERSION;
 	h->supervisor_pid = getpid();
 	h->local_bytes = s->cfg->local_bytes;
 	h->remote_bytes = s->cfg->remote_bytes;

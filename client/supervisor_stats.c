@@ -23,7 +23,7 @@ int stats_read(int state_fd, struct stats *out)
 	if (n < 0)
 		return err_set(-errno, "reading the state of a run: %s", strerror(errno));
 	if (n != (ssize_t)sizeof(out->header) || out->header.magic != RUN_MAGIC ||
-	    out->header.version != 1)
+	    out->header.version != RUN_VERSION)
 		return err_set(-ENODATA, "the state is that of another version of rmem");
 	out->header.cmdline[sizeof(out->header.cmdline) - 1] = '\0';
 	out->header.unmanaged_why[sizeof(out->header.unmanaged_why) - 1] = '\0';
@@ -31,6 +31,7 @@ int stats_read(int state_fd, struct stats *out)
 	    pread(state_fd, &out->core, sizeof(out->core), (off_t)out->header.stats_off) !=
 		    (ssize_t)sizeof(out->core))
 		return err_set(-ENODATA, "the state of the run has no counters");
+	procs_read(state_fd, &out->table);
 	return 0;
 }
 
@@ -99,6 +100,11 @@ static json_t *json_processes(const struct run_header *h)
 			 "pager", "rss_peak_bytes", N(h->pager_rss_peak_bytes));
 }
 
+static json_t *json_process_list(const struct stats *st)
+{
+	return json_pack("{s:o}", "process", procs_list_json(&st->table));
+}
+
 static json_t *json_run(const struct stats *st)
 {
 	const struct run_header *h = &st->header;
@@ -118,7 +124,7 @@ json_t *stats_json(const struct stats *st)
 	json_t *all = json_run(st);
 	json_t *part[] = {
 		json_memory(st),	json_faults(&st->core),	     json_pages(&st->core),
-		json_events(&st->core), json_processes(&st->header),
+		json_events(&st->core), json_processes(&st->header), json_process_list(st),
 	};
 	int err = all ? 0 : -1;
 

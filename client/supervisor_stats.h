@@ -16,6 +16,8 @@
  *	managed_bytes records_bytes chunks spaces { now peak }
  *	agents  { now total }  ranges_registered  write_errors
  *	pager   { rss_peak_bytes }
+ *	process [ { pid ppid comm state why local_bytes remote_bytes faults
+ *		fetched_bytes evicted_bytes moved_bytes } ] the 256 largest that are alive
  */
 #ifndef RMEM_CLIENT_SUPERVISOR_STATS_H
 #define RMEM_CLIENT_SUPERVISOR_STATS_H
@@ -30,6 +32,7 @@
 struct stats {
 	struct run_header header;
 	struct core_stats core; /* zero when the pager has written none yet */
+	struct run_table table; /* likewise */
 	uint64_t wall_ns;
 	bool ended;
 	int exit_status;
@@ -41,6 +44,14 @@ struct stats {
 int stats_read(int state_fd, struct stats *out) __attribute__((warn_unused_result));
 
 json_t *stats_json(const struct stats *st); /* returns owned; NULL: no memory */
+
+/* ---- supervisor_procs.c ---- */
+/* As it was at one moment; empty when there is none. */
+void procs_read(int state_fd, struct run_table *out);
+const char *procs_state(const struct run_proc *p);
+const char *procs_why(const struct run_proc *p); /* NULL: managed, or may yet be */
+json_t *procs_json(const struct run_proc *p);	 /* returns owned */
+json_t *procs_list_json(const struct run_table *t);
 
 /* At most 80 columns. Each line goes to @line with its newline. */
 void stats_table(const struct stats *st, void (*line)(void *ctx, const char *text), void *ctx);

@@ -5,6 +5,7 @@
  * agents; what the kernel says is read here and given to the core.
  *
  *	processes.c  which processes the job has, how large they are
+ *	table.c      the table of processes that others read
  *	register.c   which mappings of a space are given to userfaultfd
  *	spaces.c     the spaces, and commands to their agents
  *	messages.c   userfaultfd messages
@@ -98,6 +99,9 @@ struct process {
 	bool seen;
 	uint64_t virt_bytes, anon_bytes;
 	uint64_t pss_bytes, pss_anon_bytes, pss_minflt, pss_ns; /* when last sampled */
+	uint64_t counted_bytes;					/* what it adds to the job's size */
+	char comm[16];
+	uint64_t comm_ns; /* when to read it anew */
 };
 
 /* Where messages are read to: shared memory, so that no message is lost with
@@ -109,6 +113,7 @@ struct journal {
 };
 
 struct injector;
+struct table;
 
 struct capture {
 	struct core *core;
@@ -134,6 +139,8 @@ struct capture {
 	uint64_t anon_bytes, unmanaged_bytes;
 	uint64_t shared_bytes; /* would become the job's own if forked processes wrote to it */
 	bool pressed;	       /* the cap is near: manage what there is */
+	struct table *table;
+	uint64_t table_ns; /* when it is made anew */
 	const char *fatal;
 };
 
@@ -191,6 +198,9 @@ void aspace_faulted(struct capture *cp, struct aspace *sp, pid_t tid);
 void process_unclaim(struct capture *cp, struct aspace *sp);
 bool aspace_is_shared(const struct capture *cp, const struct aspace *sp); /* by processes */
 pid_t aspace_find_pid(struct capture *cp, struct aspace *sp);		  /* 0: can't be told */
+
+/* ---- table.c ---- */
+void table_refresh(struct capture *cp); /* if it is old enough */
 
 /* ---- injector.c ---- */
 int injector_start(struct capture *cp);

@@ -407,6 +407,7 @@ static void measure(struct capture *cp)
 	for (struct process *p = cp->procs; p; p = p->next) {
 		if (proc_statm(p->statm_fd, &p->virt_bytes, &p->anon_bytes))
 			p->anon_bytes = 0;
+		p->counted_bytes = p->anon_bytes;
 		if (!p->borrows) {
 			sum += p->anon_bytes;
 			nr++;
@@ -416,9 +417,12 @@ static void measure(struct capture *cp)
 	if (nr > 1 && sum > trigger_bytes(cp)) {
 		cp->shared_bytes = sum;
 		sum = 0;
-		for (struct process *p = cp->procs; p; p = p->next)
-			if (!p->borrows)
-				sum += proportional(cp, p, now, true);
+		for (struct process *p = cp->procs; p; p = p->next) {
+			if (p->borrows)
+				continue;
+			p->counted_bytes = proportional(cp, p, now, true);
+			sum += p->counted_bytes;
+		}
 		cp->shared_bytes -= sum < cp->shared_bytes ? sum : cp->shared_bytes;
 	}
 	for (struct process *p = cp->procs; p; p = p->next)
@@ -508,6 +512,7 @@ void processes_poll(struct capture *cp)
 	if (cp->pressed)
 		manage_large(cp);
 	aspace_register_some(cp);
+	table_refresh(cp);
 }
 
 uint64_t processes_interval_ns(const struct capture *cp)
