@@ -91,7 +91,10 @@ void core_observe(struct core *c, uint64_t anon_bytes, uint64_t held_bytes)
 	struct core_stats *stats = &c->st->stats;
 
 	c->st->local_anon = (int64_t)held_bytes;
-	stats->local_bytes = anon_bytes + c->st->cfg.nr_frames * PAGE_BYTES;
+	/* Frames take no memory before the first page has been in one. */
+	stats->local_bytes = anon_bytes;
+	if (stats->pages_moved)
+		stats->local_bytes += c->st->cfg.nr_frames * PAGE_BYTES;
 	if (stats->local_bytes > stats->local_peak_bytes)
 		stats->local_peak_bytes = stats->local_bytes;
 }
