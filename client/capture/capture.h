@@ -201,6 +201,7 @@ pid_t aspace_find_pid(struct capture *cp, struct aspace *sp);		  /* 0: can't be 
 
 /* ---- table.c ---- */
 void table_refresh(struct capture *cp); /* if it is old enough */
+void table_publish(struct run_table *to, struct run_table *from);
 
 /* ---- injector.c ---- */
 int injector_start(struct capture *cp);

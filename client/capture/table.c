@@ -125,7 +125,7 @@ static void build(struct capture *cp, struct table *t, uint64_t now)
 }
 
 /* Readers take it again while the count is odd, or another than before. */
-static void publish(struct run_table *to, struct run_table *from)
+void table_publish(struct run_table *to, struct run_table *from)
 {
 	uint32_t seq = to->seq;
 
@@ -147,7 +147,7 @@ void table_refresh(struct capture *cp)
 	if (!cp->table)
 		return;
 	build(cp, cp->table, now);
-	publish((struct run_table *)((char *)cp->header + RUN_TABLE_OFF), &cp->table->next);
+	table_publish((struct run_table *)((char *)cp->header + RUN_TABLE_OFF), &cp->table->next);
 	took = (capture_now_ns() - now) * REFRESH_SHARE;
 	cp->table_ns = now + (took > REFRESH_NS ? took : REFRESH_NS);
 }
