@@ -179,6 +179,7 @@ static int open_capture(struct pager *p)
 	cp->cap_bytes = p->args->cfg->local_bytes;
 	cp->skip[0] = getpid();
 	cp->skip[1] = h->server_pid;
+	cp->skip[2] = h->exporter_pid;
 	cp->zeros = mmap(NULL, CHUNK_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (cp->epoll_fd < 0 || cp->done_fd < 0 || cp->loadavg_fd < 0 || cp->zeros == MAP_FAILED)
 		return err_set(-errno, "the pager can't start: %s", strerror(errno));
@@ -242,9 +243,9 @@ static void on_control(struct pager *p)
  * listed before anybody dies, while who is whose child can still be told. */
 static void on_orphaned(struct pager *p)
 {
-	pid_t skip[] = {getpid(), p->args->header->server_pid}, also[ALSO_MAX];
-	struct jobtree tree = {
-		.root = p->args->header->supervisor_pid, .skip = skip, .nr_skip = 2, .also = also};
+	const struct run_header *h = p->args->header;
+	pid_t skip[] = {getpid(), h->server_pid, h->exporter_pid}, also[ALSO_MAX];
+	struct jobtree tree = {.root = h->supervisor_pid, .skip = skip, .nr_skip = 3, .also = also};
 
 	p->lost = p->finishing = true;
 	if (p->args->header->job_pid > 0)

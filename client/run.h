@@ -33,6 +33,7 @@ struct run_config {
 	bool summary;
 	const char *stats_path; /* NULL: none */
 	int json_status_fd;	/* -1: none */
+	const char *metrics;	/* address to serve them at; NULL: none */
 	pid_t attach_pid;	/* 0: start argv */
 	char **argv;
 };
@@ -53,6 +54,7 @@ struct run_header {
 	uint64_t magic;
 	uint32_t version;					/* RUN_VERSION */
 	int32_t supervisor_pid, pager_pid, job_pid, server_pid; /* 0: none */
+	int32_t exporter_pid;
 	uint64_t local_bytes, remote_bytes;
 	uint64_t start_ns; /* CLOCK_MONOTONIC */
 	uint64_t arena_bytes;

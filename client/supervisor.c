@@ -129,6 +129,10 @@ void supervisor_reap(struct supervisor *s)
 		skip_del(s, pid);
 		if (pid == s->server_pid)
 			s->server_pid = 0;
+		if (pid == s->exporter_pid) {
+			s->exporter_pid = 0;
+			print_line("metrics are no longer served: their process has ended");
+		}
 		if (pid == s->pager_pid) {
 			s->pager_pid = 0;
 			s->pager_status = status;
@@ -219,7 +223,8 @@ static int supervisor_check(struct supervisor *s)
 		if (err)
 			return err;
 	}
-	return probe_open_device(&s->dev_fd);
+	err = exporter_open(s);
+	return err ? err : probe_open_device(&s->dev_fd);
 }
 
 static int supervisor_open(struct supervisor *s)
@@ -243,6 +248,9 @@ static int supervisor_open(struct supervisor *s)
 		err = server_start(s);
 	s->header->server_pid = s->server_pid;
 	skip_add(s, s->server_pid);
+	if (!err)
+		err = exporter_start(s);
+	skip_add(s, s->exporter_pid);
 	if (!err)
 		err = pager_start(s);
 	skip_add(s, s->pager_pid);
@@ -335,6 +343,7 @@ static void supervisor_finish(struct supervisor *s)
 		supervisor_round(s, TICK_MS);
 	pager_end(s);
 	server_end(s);
+	exporter_end(s);
 }
 
 /* ---- the end ---- */
@@ -391,6 +400,7 @@ int supervisor_main(const struct run_config *cfg)
 		.sig_fd = -1,
 		.server_sock = -1,
 		.server_log_fd = -1,
+		.exporter_fd = -1,
 		.job_exec_fd = -1,
 		.job_pidfd = -1,
 		.start_ns = now_ns(),

@@ -41,6 +41,10 @@ struct supervisor {
 	char server_line[512]; /* what rmemd has said of its current line */
 	size_t server_line_bytes;
 
+	pid_t exporter_pid; /* 0: none */
+	int exporter_fd;    /* listens; -1 once its process has it */
+	char exporter_at[300];
+
 	pid_t job_pid;	 /* 0: ended, or not started */
 	int job_exec_fd; /* tells when exec failed */
 	int job_pidfd;	 /* attach */
@@ -85,6 +89,11 @@ void pager_end(struct supervisor *s);
 int server_start(struct supervisor *s);
 void server_read(struct supervisor *s);
 void server_end(struct supervisor *s);
+
+/* supervisor_exporter.c */
+int exporter_open(struct supervisor *s);
+int exporter_start(struct supervisor *s);
+void exporter_end(struct supervisor *s);
 
 /* supervisor_job.c */
 int job_start(struct supervisor *s);

@@ -211,6 +211,7 @@ int client_serve(struct client *c, struct server *s)
 
 	for (int i = 0; i < MESSAGES_AT_ONCE; i++) {
 		ssize_t n = shm_recv(c->fd, buf, sizeof(buf), NULL);
+		enum request_op op;
 		int rc;
 
 		if (n == -EAGAIN)
@@ -220,7 +221,9 @@ int client_serve(struct client *c, struct server *s)
 		if (n < 0)
 			return (int)n;
 		rc = wire_decode(buf, (size_t)n, &in);
+		op = rc ? REQUEST_OTHER : request_op_of(in.type);
 		rc = rc ? refuse_undecoded(c, rc, in.request) : answer(c, s, &in);
+		s->numbers.requests[op][rc && rc != -EPIPE]++;
 		if (rc)
 			return rc;
 	}

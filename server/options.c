@@ -11,6 +11,7 @@
 
 #include "common/base/err.h"
 #include "common/base/units.h"
+#include "common/metrics/http.h"
 #include "common/spec.h"
 #include "common/wire/wire.h"
 #include "server/meminfo.h"
@@ -39,12 +40,14 @@ static const char help[] =
 	"      --once              exit when the last client has gone\n"
 	"      --drain-timeout S   after SIGTERM or SIGINT, seconds to wait for clients to go\n"
 	"                          (default: 30); a second signal ends the wait\n"
+	"      --metrics [HOST:]PORT   serve numbers to Prometheus over HTTP (default host:\n"
+	"                          127.0.0.1; port 0: any that is free)\n"
 	"  -h, --help              show this\n"
 	"      --version           show version and features\n"
 	"\n"
 	"Exit status: 0 stopped when asked to; 1 could not start or run.\n";
 
-enum long_only { OPT_NODE = 256, OPT_ONCE, OPT_DRAIN, OPT_VERSION };
+enum long_only { OPT_NODE = 256, OPT_ONCE, OPT_DRAIN, OPT_METRICS, OPT_VERSION };
 
 static const struct option long_opts[] = {
 	{"listen", required_argument, NULL, 'l'},
@@ -52,6 +55,7 @@ static const struct option long_opts[] = {
 	{"node", required_argument, NULL, OPT_NODE},
 	{"once", no_argument, NULL, OPT_ONCE},
 	{"drain-timeout", required_argument, NULL, OPT_DRAIN},
+	{"metrics", required_argument, NULL, OPT_METRICS},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{0},
@@ -142,6 +146,10 @@ static int take_option(struct options *o, int opt, const char *arg)
 		if (!rc)
 			o->drain_timeout_ms = seconds * 1000;
 		return rc;
+	case OPT_METRICS:
+		o->metrics = arg;
+		rc = metrics_check_address(arg);
+		return rc ? err_set(rc, "--metrics: %s", err_text(rc)) : 0;
 	default:
 		return -EINVAL;
 	}
@@ -156,10 +164,11 @@ static int check_once(int opt, unsigned int *seen)
 		return 0;
 	if (*seen & 1U << bit)
 		return err_set(-EINVAL, "--%s is given twice: give it once",
-			       opt == 'c'	 ? "capacity"
-			       : opt == OPT_NODE ? "node"
-			       : opt == OPT_ONCE ? "once"
-						 : "drain-timeout");
+			       opt == 'c'	  ? "capacity"
+			       : opt == OPT_NODE  ? "node"
+			       : opt == OPT_ONCE  ? "once"
+			       : opt == OPT_DRAIN ? "drain-timeout"
+						  : "metrics");
 	*seen |= 1U << bit;
 	return 0;
 }

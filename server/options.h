@@ -19,6 +19,7 @@ struct options {
 	bool once;
 	int node; /* SLAB_NODE_ANY */
 	unsigned int drain_timeout_ms;
+	const char *metrics; /* borrowed from argv; NULL: not served */
 };
 
 /* 0 with @next; -errno with err text. Returns owned; options_fini() it in any case. */

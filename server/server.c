@@ -29,6 +29,15 @@ static int watch(const struct server *s, int fd, void *what)
 		       : 0;
 }
 
+static void tell_exporter(struct server *s)
+{
+	s->numbers.capacity_bytes = s->bank.capacity_bytes;
+	s->numbers.reserved_bytes = s->bank.reserved_bytes;
+	s->numbers.leased_bytes = s->bank.leased_bytes;
+	s->numbers.nr_clients = s->nr_clients;
+	exporter_update(&s->exporter, &s->numbers);
+}
+
 static void tell_systemd(const struct server *s)
 {
 	char leased[32], capacity[32];
@@ -80,11 +89,13 @@ static void admit(struct server *s, int fd)
 		log_warn("refused a client of another user pid=%d", (int)pid);
 		client_refuse(fd, -EPERM, 0, WIRE_ERR_DENIED,
 			      "this server serves the user who started it, and root");
+		s->numbers.refused_clients++;
 		close(fd);
 	} else if (s->nr_clients >= SERVER_MAX_CLIENTS) {
 		log_warn("refused a client: too many pid=%d", (int)pid);
 		client_refuse(fd, -EBUSY, 0, WIRE_ERR_TOO_MANY_CLIENTS,
 			      "this server has its 1024 clients already");
+		s->numbers.refused_clients++;
 		close(fd);
 	} else {
 		rc = add_client(s, fd, HELLO_TIMEOUT_MS);
@@ -210,6 +221,7 @@ int server_run(struct server *s)
 		int n;
 
 		tell_systemd(s);
+		tell_exporter(s);
 		n = epoll_wait(s->epoll_fd, ev, EVENTS_AT_ONCE, timeout_ms(expire(s)));
 		if (n < 0 && errno != EINTR)
 			return err_set(-errno, "can't wait for events: %s", strerror(errno));
@@ -258,6 +270,8 @@ int server_open(struct server *s, const struct options *o)
 			     .signal_fd = -1};
 	bank_init(&s->bank, o->capacity_bytes, o->node);
 	rc = open_signals(s);
+	if (!rc)
+		rc = exporter_open(&s->exporter, o->metrics);
 	if (!rc && o->client_fd >= 0)
 		rc = open_inherited(s, o->client_fd);
 	for (unsigned int i = 0; i < o->nr_listen && !rc; i++) {
@@ -275,6 +289,7 @@ void server_close(struct server *s)
 	close_listeners(s);
 	while (s->clients)
 		drop_client(s, s->clients);
+	exporter_close(&s->exporter);
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);
 	if (s->epoll_fd >= 0)

@@ -15,6 +15,7 @@
 
 #include "common/conn/shm.h"
 #include "server/lease.h"
+#include "server/metrics.h"
 #include "server/options.h"
 
 #define SERVER_MAX_CLIENTS 1024
@@ -32,6 +33,8 @@ struct server {
 	uint64_t drain_deadline_ns; /* 0: not draining */
 	bool once, had_client, stop;
 	int epoll_fd, signal_fd;
+	struct server_numbers numbers;
+	struct exporter exporter;
 };
 
 /* Opens everything or nothing. 0 or -errno with err text. */

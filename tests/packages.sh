@@ -3,7 +3,8 @@
 # Sourced by check and quickstart: Debian packages, installed only when missing.
 
 build_packages=(gcc cmake make pkg-config libc6-dev libxxhash-dev libjansson-dev
-                libsystemd-dev libnuma-dev liburing-dev libcmocka-dev)
+                libsystemd-dev libnuma-dev liburing-dev libcmocka-dev libncurses-dev
+                libmicrohttpd-dev)
 demo_packages=(coreutils python3 redis-server redis-tools time)
 packaging_packages=(debhelper dpkg-dev lintian libcap2-bin scdoc systemd)
 test_packages=(clang clang-format codespell shellcheck stress-ng procps bash-completion

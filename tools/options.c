@@ -11,6 +11,7 @@
 #include "client/session.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
+#include "common/metrics/http.h"
 #include "common/spec.h"
 #include "tools/meminfo.h"
 #include "tools/options.h"
@@ -117,6 +118,14 @@ static int set_json_status_fd(void *ctx, const char *value)
 	return 0;
 }
 
+static int set_metrics(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+
+	o->cfg.metrics = value;
+	return metrics_check_address(value);
+}
+
 static int set_on_loss(void *ctx, const char *value)
 {
 	struct options *o = ctx;
@@ -155,6 +164,11 @@ const struct cli_option options_table[OPTIONS_NR] = {
 	 .help = "one JSON object a line on this descriptor: ready, job,\n"
 		 "lost, exit",
 	 .set = set_json_status_fd},
+	{.name = "metrics",
+	 .value = "[HOST:]PORT",
+	 .help = "serve the counters to Prometheus over HTTP while the job\n"
+		 "runs (default host: 127.0.0.1; port 0: any)",
+	 .set = set_metrics},
 	{.name = "on-loss",
 	 .value = "kill|sigbus",
 	 .help = "a page is lost for good: stop the job (default), or\n"

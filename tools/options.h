@@ -9,7 +9,7 @@
 #include "client/run.h"
 #include "tools/cli.h"
 
-#define OPTIONS_NR 7
+#define OPTIONS_NR 8
 
 struct options {
 	struct run_config cfg;

@@ -29,6 +29,9 @@ LAYERS = {
     "client/capture": ["client/capture/", "client/core/", "client/run.h", "common/"],
     "client": ["client/", "common/"],
     "server": ["server/", "common/"],
+    # what is seen, apart from the terminal it is seen on: no command line, no curses
+    "tools/watch": ["tools/watch/", "client/run.h", "client/supervisor", "client/core/core.h",
+                    "common/"],
     "tools": ["tools/", "client/run.h", "client/supervisor", "client/ctl", "client/store/open.h",
               "client/session.h", "client/capture/proc.h", "client/capture/inject.h",
               "client/core/", "client/jobtree.h", "common/"],
@@ -47,6 +50,8 @@ CALLS = {
         r"client/[a-z_]*probe[a-z_]*\.[ch]",
     r"\bio_uring_[a-z]+": r".*(tcp|file|uring)[a-z_]*\.[ch]",
     r"\bibv_[a-z]+|\brdma_[a-z]+\(": r".*rdma[a-z_]*\.[ch]",
+    r"\bMHD_[a-z_]+\(": r"common/metrics/http\.c",
+    r"\b(initscr|newterm|endwin|getch)\(": r"tools/[a-z_]*terminal\.c",
     r"\bSYS_bpf\b|\bbpf_[a-z_]+\(": r"(bpf/.*|.*bpf[a-z_]*\.[ch]|tools/doctor[a-z_]*\.c)",
     r"\bnuma_[a-z_]+\(|\bmbind\(": r"server/[a-z_]*\.[ch]",
 }
