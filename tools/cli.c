@@ -59,8 +59,11 @@ static void print_option(const struct cli_option *o)
 {
 	const char *line = o->help;
 	char head[48];
+	int at = 0;
 
-	snprintf(head, sizeof(head), "--%s%s%s", o->name, o->value ? " " : "",
+	if (o->letter)
+		at = snprintf(head, sizeof(head), "-%c, ", o->letter);
+	snprintf(head + at, sizeof(head) - (size_t)at, "--%s%s%s", o->name, o->value ? " " : "",
 		 o->value ? o->value : "");
 	if (strlen(head) > HEAD_COLUMNS) {
 		printf("  %s\n", head);
@@ -102,25 +105,70 @@ static enum cli_parsed usage(const struct cli_command *cmd, const char *what, co
 	return CLI_EXIT_USAGE;
 }
 
+static const struct cli_option *find_letter(const struct cli_command *cmd, char letter)
+{
+	for (size_t i = 0; i < cmd->nr_options; i++)
+		if (letter && cmd->option[i].letter == letter)
+			return &cmd->option[i];
+	return NULL;
+}
+
+/* --name, --name=value, -n, -nvalue; -bn is -b -n. *@value is what is attached, or NULL. */
+static const struct cli_option *find_word(const struct cli_command *cmd, const char *word,
+					  const char **value)
+{
+	const struct cli_option *o;
+
+	if (word[1] != '-') {
+		o = find_letter(cmd, word[1]);
+		*value = o && o->value && word[2] ? word + 2 : NULL;
+		return o;
+	}
+	*value = strchr(word, '=');
+	o = find(cmd, word + 2, *value ? (size_t)(*value - word - 2) : strlen(word + 2));
+	if (*value)
+		++*value;
+	return o;
+}
+
+static bool has_letters(const struct cli_command *cmd)
+{
+	for (size_t i = 0; i < cmd->nr_options; i++)
+		if (cmd->option[i].letter)
+			return true;
+	return false;
+}
+
+/* Of letters in one word, the first is done: the word is looked at again. */
+static void next_letter(char *word, int *at)
+{
+	if (word[1] == '-' || !word[2])
+		return;
+	memmove(word + 1, word + 2, strlen(word + 2) + 1);
+	--*at;
+}
+
 /* One option at argv[*at]; advances *at over its value. */
 static enum cli_parsed parse_one(const struct cli_command *cmd, char **argv, int *at, void *ctx,
 				 bool *seen)
 {
-	const char *name = argv[*at] + 2, *value = strchr(name, '=');
-	const struct cli_option *o;
+	const char *value;
+	const struct cli_option *o = find_word(cmd, argv[*at], &value);
 	int err;
 
-	o = find(cmd, name, value ? (size_t)(value - name) : strlen(name));
 	if (!o)
-		return usage(cmd, "unknown option", argv[*at], "see the help for those there are");
+		return usage(cmd, "unknown option", argv[*at],
+			     argv[*at][1] == '-' || has_letters(cmd)
+				     ? "see the help for those there are"
+				     : "options are long, as in --name");
 	if (seen[o - cmd->option] && !o->repeatable)
 		return usage(cmd, "repeated option", argv[*at], "give it once");
 	seen[o - cmd->option] = true;
 	if (value && !o->value)
 		return usage(cmd, "option", argv[*at], "takes no value");
-	if (value)
-		value++;
-	else if (o->value && !(value = argv[++*at]))
+	if (!o->value)
+		next_letter(argv[*at], at);
+	else if (!value && !(value = argv[++*at]))
 		return usage(cmd, "option", argv[*at - 1], "needs a value after it");
 	err = o->set(ctx, value);
 	if (!err)
@@ -142,8 +190,6 @@ static enum cli_parsed parse_any(const struct cli_command *cmd, char **argv, int
 		cli_print_help(cmd);
 		return CLI_EXIT_OK;
 	}
-	if (argv[*at][1] != '-')
-		return usage(cmd, "unknown option", argv[*at], "options are long, as in --name");
 	return parse_one(cmd, argv, at, ctx, seen);
 }
 

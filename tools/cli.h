@@ -11,6 +11,7 @@
 
 struct cli_option {
 	const char *name;  /* "local": --local */
+	char letter;	   /* 'i': -i as well; 0: none */
 	const char *value; /* what help calls it, "SIZE|PCT"; NULL: takes none */
 	const char *help;  /* lines separated by \n */
 	bool repeatable;
@@ -33,7 +34,7 @@ struct cli_command {
 	int (*main)(char **argv);
 };
 
-extern const struct cli_command cli_run, cli_attach, cli_doctor, cli_stat;
+extern const struct cli_command cli_run, cli_attach, cli_doctor, cli_stat, cli_top;
 
 enum cli_parsed { CLI_GO, CLI_EXIT_OK, CLI_EXIT_USAGE };
 

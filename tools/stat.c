@@ -4,17 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
+#include "client/supervisor_metrics.h"
 #include "client/supervisor_stats.h"
 #include "common/base/err.h"
 #include "tools/cli.h"
 #include "tools/runs.h"
-
-struct stat_options {
-	bool json;
-};
+#include "tools/sampler.h"
+#include "tools/stat.h"
 
 static int set_json(void *ctx, const char *value)
 {
@@ -25,26 +22,49 @@ static int set_json(void *ctx, const char *value)
 	return 0;
 }
 
-static const struct cli_option stat_table[] = {
-	{.name = "json", .help = "JSON: an array of objects (rmem.stat/1)", .set = set_json},
-};
-
-static int read_run(pid_t pid, struct stats *st)
+static int set_interval(void *ctx, const char *value)
 {
-	struct timespec now;
-	int fd = runs_open(pid);
-	int err;
+	struct stat_options *o = ctx;
 
-	if (fd < 0)
-		return err_set(fd, "process %d: %s", (int)pid,
-			       fd == -ESRCH ? "is no running rmem: see rmem stat" : strerror(-fd));
-	err = stats_read(fd, st);
-	close(fd);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	st->wall_ns =
-		(uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec - st->header.start_ns;
-	return err;
+	return sampler_parse_delay(value, &o->interval_ms);
 }
+
+static int set_count(void *ctx, const char *value)
+{
+	struct stat_options *o = ctx;
+
+	return sampler_parse_count(value, &o->count);
+}
+
+static int set_prom(void *ctx, const char *value)
+{
+	struct stat_options *o = ctx;
+
+	(void)value;
+	o->prom = true;
+	return 0;
+}
+
+static const struct cli_option stat_table[] = {
+	{.name = "interval",
+	 .letter = 'i',
+	 .value = "SECS",
+	 .help = "a line of rates for each run, every SECS seconds",
+	 .set = set_interval},
+	{.name = "count",
+	 .letter = 'n',
+	 .value = "N",
+	 .help = "with -i: end after N intervals",
+	 .set = set_count},
+	{.name = "json",
+	 .help = "JSON: an array of objects (rmem.stat/1); with -i an\n"
+		 "object a line (rmem.rate/1)",
+	 .set = set_json},
+	{.name = "prom",
+	 .help = "text for Prometheus: the sum of all runs; for the\n"
+		 "textfile collector of node_exporter",
+	 .set = set_prom},
+};
 
 static void print_table_line(void *ctx, const char *text)
 {
@@ -66,10 +86,23 @@ static int show_json(const struct stats *st, size_t nr)
 	return err ? cli_refuse("stat", "out of memory or standard output can't be written") : 0;
 }
 
-static int show(const struct stats *st, size_t nr, bool json)
+static int show_prom(const struct stats *st, size_t nr)
 {
-	if (json)
+	struct metrics_text text = {.buf = NULL};
+	int err;
+
+	metrics_of_runs(&text, st, nr);
+	err = text.failed || fputs(text.buf, stdout) == EOF;
+	metrics_text_fini(&text);
+	return err ? cli_refuse("stat", "out of memory or standard output can't be written") : 0;
+}
+
+static int show(const struct stats *st, size_t nr, const struct stat_options *o)
+{
+	if (o->json)
 		return show_json(st, nr);
+	if (o->prom)
+		return show_prom(st, nr);
 	for (size_t i = 0; i < nr; i++)
 		stats_table(&st[i], print_table_line, NULL);
 	if (!nr)
@@ -77,7 +110,7 @@ static int show(const struct stats *st, size_t nr, bool json)
 	return 0;
 }
 
-static int show_all(bool json)
+static int show_all(const struct stat_options *o)
 {
 	pid_t *pid = NULL;
 	struct stats *st;
@@ -88,49 +121,54 @@ static int show_all(bool json)
 		return cli_refuse("stat", "/proc: %s", strerror(-err));
 	st = calloc(nr + 1, sizeof(*st));
 	for (size_t i = 0; st && i < nr; i++)
-		if (!read_run(pid[i], &st[got])) /* else it has just ended */
+		if (!sampler_read(pid[i], &st[got])) /* else it has just ended */
 			got++;
-	err = st ? show(st, got, json) : cli_refuse("stat", "out of memory");
+	err = st ? show(st, got, o) : cli_refuse("stat", "out of memory");
 	free(st);
 	free(pid);
 	return err;
 }
 
-static int show_one(const char *text, bool json)
+static int show_one(pid_t pid, const struct stat_options *o)
 {
 	static struct stats st;
-	char *end;
-	long pid = strtol(text, &end, 10);
-	int err;
+	int err = sampler_read(pid, &st);
 
-	if (text[0] < '1' || text[0] > '9' || *end || pid > 1 << 22)
-		return cli_usage_error("stat", "'%s' is not a process number: see rmem stat", text);
-	err = read_run((pid_t)pid, &st);
-	return err ? cli_refuse("stat", "%s", err_text(err)) : show(&st, 1, json);
+	return err ? cli_refuse("stat", "%s", err_text(err)) : show(&st, 1, o);
 }
 
 static int stat_main(char **argv)
 {
 	struct stat_options o = {.json = false};
 	enum cli_parsed how;
+	pid_t pid = 0;
 	int rest, status;
+
 	how = cli_parse(&cli_stat, argv, &o, &rest);
 	if (how != CLI_GO)
 		return cli_exit(how);
 	if (argv[rest] && argv[rest + 1])
 		return cli_usage_error("stat", "'%s' is too much: one process at a time",
 				       argv[rest + 1]);
-	status = argv[rest] ? show_one(argv[rest], o.json) : show_all(o.json);
+	if (o.count && !o.interval_ms)
+		return cli_usage_error("stat", "--count needs an interval: for example -i 1");
+	if (o.prom && (o.json || o.interval_ms))
+		return cli_usage_error("stat", "--prom goes with neither --json nor -i");
+	if (argv[rest] && sampler_parse_pid(argv[rest], &pid))
+		return cli_usage_error("stat", "%s", err_text(-EINVAL));
+	if (o.interval_ms)
+		return stat_interval(&o, pid);
+	status = pid ? show_one(pid, &o) : show_all(&o);
 	return status ? status : cli_flush();
 }
 
 const struct cli_command cli_stat = {
 	.name = "stat",
 	.summary = "Shows the counters of one running rmem, or of all.",
-	.usage = "[--json] [PID]",
+	.usage = "[-i SECS [-n N]] [--json | --prom] [PID]",
 	.examples = "  rmem stat\n"
-		    "  rmem stat 4711\n"
-		    "  rmem stat --json | python3 -m json.tool\n",
+		    "  rmem stat -i 1                        rates, a line a second\n"
+		    "  rmem stat --json 4711 | python3 -m json.tool\n",
 	.option = stat_table,
 	.nr_options = sizeof(stat_table) / sizeof(stat_table[0]),
 	.mixed = true,
