@@ -11,7 +11,7 @@
 #include "tools/watch/json.h"
 #include "tools/watch/text.h"
 
-#define COMMAND_COLS 14U
+#define COMMAND_COLS 13U
 
 /* On a terminal the head is repeated before it scrolls away. */
 static unsigned int lines_a_head(void)

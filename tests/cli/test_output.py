@@ -26,7 +26,7 @@ STATS = {
 class Output(Case):
     def test_help_opens_with_three_examples(self):
         for args in (["--help"], ["-h"], ["run", "--help"], ["run", "-h"], ["attach", "-h"],
-                     ["stat", "-h"], ["doctor", "-h"], ["help", "stores"]):
+                     ["stat", "-h"], ["top", "-h"], ["doctor", "-h"], ["help", "stores"]):
             with self.subTest(args):
                 p = self.run_rmem(*args)
                 lines = p.stdout.decode().splitlines()
@@ -61,7 +61,8 @@ class Output(Case):
 
     def test_full_standard_output_is_an_error(self):
         with open("/dev/full", "w", encoding="utf-8") as full:
-            for args in (["--help"], ["run", "--help"], ["--version"], ["doctor"], ["stat"]):
+            for args in (["--help"], ["run", "--help"], ["--version"], ["doctor"], ["stat"],
+                         ["stat", "--prom"], ["top", "-bn1", "-d0.1"]):
                 p = subprocess.run([RMEM, *args], stdout=full, stderr=subprocess.PIPE, check=False)
                 self.assertEqual(p.returncode, 125, args)
 
