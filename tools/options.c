@@ -162,11 +162,11 @@ const struct cli_option options_table[OPTIONS_NR] = {
 	{.name = "json-status-fd",
 	 .value = "N",
 	 .help = "one JSON object a line on this descriptor: ready, job,\n"
-		 "lost, exit",
+		 "metrics, lost, exit",
 	 .set = set_json_status_fd},
 	{.name = "metrics",
 	 .value = "[HOST:]PORT",
-	 .help = "serve the counters to Prometheus over HTTP while the job\n"
+	 .help = "serve counters to Prometheus over HTTP while the job\n"
 		 "runs (default host: 127.0.0.1; port 0: any)",
 	 .set = set_metrics},
 	{.name = "on-loss",
