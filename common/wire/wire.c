@@ -47,6 +47,15 @@ static bool is_pages(uint64_t bytes, uint64_t max_bytes)
 	return bytes % WIRE_PAGE_BYTES == 0 && bytes <= max_bytes;
 }
 
+static bool get_token(struct reader *r, uint8_t *out)
+{
+	const uint8_t *token = read_bytes(r, WIRE_TOKEN_BYTES);
+
+	if (token)
+		memcpy(out, token, WIRE_TOKEN_BYTES);
+	return token != NULL;
+}
+
 static void put_hello(struct writer *w, const struct wire_msg *m)
 {
 	const struct wire_hello *h = &m->hello;
@@ -101,6 +110,7 @@ static void put_welcome(struct writer *w, const struct wire_msg *m)
 	write_le(w, v->slab_bytes, 8);
 	write_le(w, v->capacity_bytes, 8);
 	write_le(w, v->free_bytes, 8);
+	write_bytes(w, v->token, WIRE_TOKEN_BYTES);
 }
 
 static bool get_welcome(struct reader *r, struct wire_msg *m)
@@ -113,7 +123,8 @@ static bool get_welcome(struct reader *r, struct wire_msg *m)
 	v->slab_bytes = read_u64(r);
 	v->capacity_bytes = read_u64(r);
 	v->free_bytes = read_u64(r);
-	return v->version >= WIRE_VERSION_MIN && v->version <= WIRE_VERSION_MAX && v->slab_bytes &&
+	return get_token(r, v->token) && v->version >= WIRE_VERSION_MIN &&
+	       v->version <= WIRE_VERSION_MAX && v->slab_bytes &&
 	       is_pages(v->slab_bytes, WIRE_SLAB_MAX_BYTES) &&
 	       (v->slab_bytes & (v->slab_bytes - 1)) == 0 &&
 	       v->capacity_bytes <= WIRE_MAX_STORE_BYTES && v->free_bytes <= v->capacity_bytes;
@@ -154,7 +165,8 @@ static bool get_leased(struct reader *r, struct wire_msg *m)
 	l->address = read_u64(r);
 	l->slab = read_u64(r);
 	l->bytes = read_u64(r);
-	return l->access == WIRE_ACCESS_DESCRIPTOR && l->key == 0 && l->address == 0 && l->bytes &&
+	return (l->access == WIRE_ACCESS_DESCRIPTOR || l->access == WIRE_ACCESS_MESSAGES) &&
+	       l->key == 0 && l->address == 0 && l->bytes &&
 	       is_pages(l->bytes, WIRE_SLAB_MAX_BYTES);
 }
 
@@ -210,6 +222,52 @@ static bool get_error(struct reader *r, struct wire_msg *m)
 	       get_text(r, text_bytes, e->text, WIRE_TEXT_MAX_BYTES);
 }
 
+static void put_join(struct writer *w, const struct wire_msg *m)
+{
+	write_le(w, m->join.session, 8);
+	write_bytes(w, m->join.token, WIRE_TOKEN_BYTES);
+}
+
+static bool get_join(struct reader *r, struct wire_msg *m)
+{
+	m->join.session = read_u64(r);
+	return get_token(r, m->join.token);
+}
+
+static void put_run(struct writer *w, const struct wire_msg *m)
+{
+	write_le(w, m->run.slab, 8);
+	write_le(w, m->run.off_bytes, 8);
+	write_le(w, m->run.nr_pages, 4);
+	write_le(w, 0, 4);
+}
+
+/* What it names lies in the largest slab there can be: no sum of it wraps. */
+static bool get_run(struct reader *r, struct wire_msg *m)
+{
+	struct wire_run *run = &m->run;
+
+	run->slab = read_u64(r);
+	run->off_bytes = read_u64(r);
+	run->nr_pages = read_u32(r);
+	read_reserved(r, 4);
+	return run->nr_pages >= 1 && run->nr_pages <= WIRE_RUN_MAX_PAGES &&
+	       is_pages(run->off_bytes, WIRE_SLAB_MAX_BYTES - run->nr_pages * WIRE_PAGE_BYTES);
+}
+
+static void put_data(struct writer *w, const struct wire_msg *m)
+{
+	write_le(w, m->data.nr_pages, 4);
+	write_le(w, 0, 4);
+}
+
+static bool get_data(struct reader *r, struct wire_msg *m)
+{
+	m->data.nr_pages = read_u32(r);
+	read_reserved(r, 4);
+	return m->data.nr_pages >= 1 && m->data.nr_pages <= WIRE_RUN_MAX_PAGES;
+}
+
 static void put_nothing(struct writer *w, const struct wire_msg *m)
 {
 	(void)w;
@@ -235,6 +293,12 @@ static const struct message {
 	[WIRE_STATUS_REPLY] = {put_status_reply, get_status_reply},
 	[WIRE_BYE] = {put_nothing, get_nothing},
 	[WIRE_ERROR] = {put_error, get_error},
+	[WIRE_JOIN] = {put_join, get_join},
+	[WIRE_JOINED] = {put_nothing, get_nothing},
+	[WIRE_READ] = {put_run, get_run},
+	[WIRE_DATA] = {put_data, get_data},
+	[WIRE_WRITE] = {put_run, get_run},
+	[WIRE_WRITTEN] = {put_nothing, get_nothing},
 };
 
 static const struct message *find_message(uint16_t type)
@@ -244,17 +308,22 @@ static const struct message *find_message(uint16_t type)
 	return &message[type];
 }
 
-/* CRC-32C (Castagnoli) of the header without its check. */
+/* CRC-32C (Castagnoli) of the header without its check, four bits at a time. */
 static uint32_t header_check(const uint8_t *header)
 {
+	static const uint32_t step[16] = {
+		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+		0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+		0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+	};
 	uint32_t crc = ~0U;
 
 	for (size_t i = 0; i < WIRE_HEADER_BYTES; i++) {
 		if (i >= CHECK_OFF && i < CHECK_OFF + 4)
 			continue;
 		crc ^= header[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc & 1 ? crc >> 1 ^ 0x82f63b78U : crc >> 1;
+		crc = crc >> 4 ^ step[crc & 15];
+		crc = crc >> 4 ^ step[crc & 15];
 	}
 	return ~crc;
 }
@@ -277,6 +346,23 @@ size_t wire_encode(const struct wire_msg *m, void *buf)
 	write_le(&header, m->request, 8);
 	write_le(&check, header_check(buf), 4);
 	return WIRE_MAX_BYTES - w.left;
+}
+
+int wire_length(const void *buf, size_t bytes)
+{
+	struct reader r = {.at = buf, .left = bytes};
+	uint32_t magic, payload_bytes, check;
+
+	if (bytes < WIRE_HEADER_BYTES)
+		return 0;
+	magic = read_u32(&r);
+	read_u32(&r);
+	payload_bytes = read_u32(&r);
+	check = read_u32(&r);
+	if (magic != WIRE_MAGIC || check != header_check(buf) ||
+	    payload_bytes > WIRE_MAX_BYTES - WIRE_HEADER_BYTES)
+		return -EBADMSG;
+	return (int)(WIRE_HEADER_BYTES + payload_bytes);
 }
 
 int wire_decode(const void *buf, size_t bytes, struct wire_msg *out)

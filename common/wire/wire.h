@@ -28,6 +28,8 @@
 #define WIRE_SLAB_MAX_BYTES  (1ULL << 30)
 #define WIRE_MAX_STORE_BYTES (1ULL << 60)
 #define WIRE_PAGE_BYTES	     4096ULL
+#define WIRE_TOKEN_BYTES     16
+#define WIRE_RUN_MAX_PAGES   64 /* in one READ or WRITE */
 
 enum wire_type {
 	WIRE_HELLO = 1,
@@ -38,11 +40,18 @@ enum wire_type {
 	WIRE_STATUS_REPLY,
 	WIRE_BYE,
 	WIRE_ERROR,
+	WIRE_JOIN,
+	WIRE_JOINED,
+	WIRE_READ,
+	WIRE_DATA,
+	WIRE_WRITE,
+	WIRE_WRITTEN,
 };
 
 /* How the client will reach its slabs. */
 enum wire_access {
 	WIRE_ACCESS_DESCRIPTOR = 1, /* a descriptor comes beside each LEASED */
+	WIRE_ACCESS_MESSAGES,	    /* by READ and WRITE */
 };
 
 enum wire_auth { WIRE_AUTH_NONE = 0 };
@@ -77,7 +86,8 @@ struct wire_welcome {
 	uint64_t session;
 	uint64_t slab_bytes;
 	uint64_t capacity_bytes;
-	uint64_t free_bytes; /* after this session's reservation */
+	uint64_t free_bytes;		 /* after this session's reservation */
+	uint8_t token[WIRE_TOKEN_BYTES]; /* to join it by; zeros where nobody can */
 };
 
 struct wire_lease {
@@ -86,8 +96,8 @@ struct wire_lease {
 
 struct wire_leased {
 	uint16_t access;
-	uint32_t key;	  /* 0 with a descriptor */
-	uint64_t address; /* 0 with a descriptor */
+	uint32_t key;	  /* 0 */
+	uint64_t address; /* 0 */
 	uint64_t slab;	  /* never the same twice in a server's life */
 	uint64_t bytes;
 };
@@ -103,6 +113,26 @@ struct wire_error {
 	char text[WIRE_TEXT_MAX_BYTES + 1];
 };
 
+struct wire_join {
+	uint64_t session;
+	uint8_t token[WIRE_TOKEN_BYTES];
+};
+
+/*
+ * Pages of one slab that follow each other: of READ and WRITE. Behind a WRITE come
+ * its pages as they are, and behind a DATA those that were asked for. They are no
+ * part of the message.
+ */
+struct wire_run {
+	uint64_t slab;
+	uint64_t off_bytes; /* in the slab */
+	uint32_t nr_pages;  /* 1 to WIRE_RUN_MAX_PAGES */
+};
+
+struct wire_data {
+	uint32_t nr_pages; /* as asked */
+};
+
 struct wire_msg {
 	uint16_t version;
 	uint16_t type;
@@ -114,6 +144,9 @@ struct wire_msg {
 		struct wire_leased leased;
 		struct wire_status_reply status_reply;
 		struct wire_error error;
+		struct wire_join join;
+		struct wire_run run;
+		struct wire_data data;
 	};
 };
 
@@ -122,6 +155,17 @@ struct wire_msg {
  * texts are cut and made printable. Version 0 means WIRE_VERSION_MIN.
  */
 size_t wire_encode(const struct wire_msg *m, void *buf);
+
+/* The lengths of these never change, so that a stream can be read ahead. */
+#define WIRE_RUN_BYTES	   (WIRE_HEADER_BYTES + 24)
+#define WIRE_DATA_BYTES	   (WIRE_HEADER_BYTES + 8)
+#define WIRE_WRITTEN_BYTES WIRE_HEADER_BYTES
+
+/*
+ * Cuts a stream: the length of the message that begins at @buf, 0 when fewer than
+ * WIRE_HEADER_BYTES of it are there, -EBADMSG when it is no message.
+ */
+int wire_length(const void *buf, size_t bytes) __attribute__((warn_unused_result));
 
 /*
  * The whole message in @buf, checked to the last byte.

@@ -29,7 +29,8 @@ static const struct wire_msg every_message[] = {
 		     .session = 9,
 		     .slab_bytes = 64 << 20,
 		     .capacity_bytes = 1ULL << 34,
-		     .free_bytes = 4096}},
+		     .free_bytes = 4096,
+		     .token = {1, 2, 0, 4, 255}}},
 	{.type = WIRE_LEASE, .request = 1ULL << 63, .lease.nr_slabs = WIRE_LEASE_MAX_SLABS},
 	{.type = WIRE_LEASED,
 	 .request = 5,
@@ -48,6 +49,19 @@ static const struct wire_msg every_message[] = {
 		   .free_bytes = 1,
 		   .capacity_bytes = 2,
 		   .text = "too little"}},
+	{.type = WIRE_LEASED,
+	 .request = 10,
+	 .leased = {.access = WIRE_ACCESS_MESSAGES, .slab = 1ULL << 63, .bytes = 4096}},
+	{.type = WIRE_JOIN, .request = 11, .join = {.session = 9, .token = {255, 0, 3}}},
+	{.type = WIRE_JOINED, .request = 11},
+	{.type = WIRE_READ,
+	 .request = 12,
+	 .run = {.slab = 77, .off_bytes = (1 << 30) - 4096, .nr_pages = 1}},
+	{.type = WIRE_DATA, .request = 12, .data.nr_pages = WIRE_RUN_MAX_PAGES},
+	{.type = WIRE_WRITE,
+	 .request = 13,
+	 .run = {.slab = 1ULL << 40, .off_bytes = 1 << 20, .nr_pages = WIRE_RUN_MAX_PAGES}},
+	{.type = WIRE_WRITTEN, .request = 13},
 };
 #define NR_MESSAGES (sizeof(every_message) / sizeof(every_message[0]))
 
@@ -315,7 +329,8 @@ static void contradictions_are_refused(void **state)
 	BREAK(1, welcome.free_bytes = (1ULL << 34) + 1);
 	BREAK(2, lease.nr_slabs = 0);
 	BREAK(2, lease.nr_slabs = WIRE_LEASE_MAX_SLABS + 1);
-	BREAK(3, leased.access = 2);
+	BREAK(3, leased.access = 0);
+	BREAK(3, leased.access = 3);
 	BREAK(3, leased.key = 1);
 	BREAK(3, leased.address = 1);
 	BREAK(3, leased.bytes = 0);
@@ -324,6 +339,16 @@ static void contradictions_are_refused(void **state)
 	BREAK(5, status_reply.leased_bytes = 1 << 21);
 	BREAK(7, error.code = 0);
 	BREAK(7, error.free_bytes = 3);
+	BREAK(8, leased.key = 1);
+	BREAK(11, run.nr_pages = 0);
+	BREAK(11, run.nr_pages = 2); /* beyond the largest slab */
+	BREAK(11, run.off_bytes = 100);
+	BREAK(11, run.off_bytes = 1 << 30);
+	BREAK(11, run.off_bytes = UINT64_MAX - 4095); /* its end wraps */
+	BREAK(12, data.nr_pages = 0);
+	BREAK(12, data.nr_pages = WIRE_RUN_MAX_PAGES + 1);
+	BREAK(13, run.nr_pages = WIRE_RUN_MAX_PAGES + 1);
+	BREAK(13, run.nr_pages = UINT32_MAX);
 #undef BREAK
 }
 
@@ -345,6 +370,39 @@ static void texts_are_made_printable_and_refused_when_they_are_not(void **state)
 	bytes = wire_encode(&m, buf);
 	assert_int_equal(decode_exact(buf, bytes, &out), 0);
 	assert_int_equal(strlen(out.error.text), WIRE_TEXT_MAX_BYTES);
+}
+
+static void a_stream_is_cut_where_messages_end(void **state)
+{
+	uint8_t buf[WIRE_MAX_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < NR_MESSAGES; i++) {
+		size_t bytes = wire_encode(&every_message[i], buf);
+
+		for (size_t have = 0; have < sizeof(buf); have++)
+			assert_int_equal(wire_length(buf, have),
+					 have < WIRE_HEADER_BYTES ? 0 : (int)bytes);
+		for (size_t bit = 0; bit < WIRE_HEADER_BYTES * 8; bit++) {
+			buf[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			assert_int_equal(wire_length(buf, bytes), -EBADMSG);
+			buf[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		}
+		buf[9] = 2; /* longer than any message */
+		seal(buf);
+		assert_int_equal(wire_length(buf, sizeof(buf)), -EBADMSG);
+	}
+}
+
+static void messages_that_are_read_ahead_have_the_length_that_is_said(void **state)
+{
+	uint8_t buf[WIRE_MAX_BYTES];
+
+	(void)state;
+	assert_int_equal(wire_encode(&every_message[11], buf), WIRE_RUN_BYTES);
+	assert_int_equal(wire_encode(&every_message[12], buf), WIRE_DATA_BYTES);
+	assert_int_equal(wire_encode(&every_message[13], buf), WIRE_RUN_BYTES);
+	assert_int_equal(wire_encode(&every_message[14], buf), WIRE_WRITTEN_BYTES);
 }
 
 static void the_largest_hello_fits(void **state)
@@ -377,6 +435,8 @@ int main(void)
 		cmocka_unit_test(an_unknown_type_is_told_apart_and_keeps_its_request),
 		cmocka_unit_test(contradictions_are_refused),
 		cmocka_unit_test(texts_are_made_printable_and_refused_when_they_are_not),
+		cmocka_unit_test(a_stream_is_cut_where_messages_end),
+		cmocka_unit_test(messages_that_are_read_ahead_have_the_length_that_is_said),
 		cmocka_unit_test(the_largest_hello_fits),
 	};
 
