@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn tcp: streams to another machine. Sockets are non-blocking, close-on-exec,
+ * without Nagle's delay, and notice a peer that vanished; nothing here raises
+ * SIGPIPE. Knows no message. What waits is for the opening of connections alone;
+ * pages travel through tcp_ring.h.
+ */
+#ifndef RMEM_CONN_TCP_H
+#define RMEM_CONN_TCP_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define TCP_DEFAULT_PORT   7770
+#define TCP_HOST_MAX_BYTES 256
+#define TCP_NAME_MAX_BYTES (TCP_HOST_MAX_BYTES + 16)
+
+struct tcp_addr {
+	char host[TCP_HOST_MAX_BYTES]; /* "": every address of this machine */
+	uint16_t port;
+};
+
+/*
+ * "host:port", "host", ":port", "[v6]:port". 0 or -EINVAL with err text that begins
+ * with what is wrong; port 0 is refused unless @any_port.
+ */
+int tcp_addr_parse(const char *text, int any_port, struct tcp_addr *out)
+	__attribute__((warn_unused_result));
+
+/* "tcp:host:port" into @buf, which is returned. */
+const char *tcp_addr_format(char *buf, size_t buf_bytes, const struct tcp_addr *a);
+
+uint64_t tcp_deadline_ns(unsigned int timeout_ms);
+
+/* A connected descriptor, or -errno with err text that names the server and the remedy. */
+int tcp_connect(const struct tcp_addr *a, uint64_t deadline_ns);
+
+/*
+ * Listens. @a->port is the real one afterwards. A descriptor or -errno with err text.
+ */
+int tcp_listen(struct tcp_addr *a) __attribute__((warn_unused_result));
+
+/* A connected descriptor and in @peer its address; -EAGAIN when nobody waits. */
+int tcp_accept(int listen_fd, char *peer, size_t peer_bytes);
+
+/* How many bytes went or came, at once: -EAGAIN none, -EPIPE the peer is gone. */
+ssize_t tcp_send_now(int fd, const void *buf, size_t bytes);
+ssize_t tcp_recv_now(int fd, void *buf, size_t max_bytes);
+
+/* All of them, waiting until @deadline_ns: 0, -ETIMEDOUT, -EPIPE, another -errno. */
+int tcp_send_until(int fd, const void *buf, size_t bytes, uint64_t deadline_ns)
+	__attribute__((warn_unused_result));
+int tcp_recv_until(int fd, void *buf, size_t bytes, uint64_t deadline_ns)
+	__attribute__((warn_unused_result));
+
+/* No more is said; the peer reads to the end. */
+void tcp_finish(int fd);
+
+/* Both directions end: whatever waits on @fd comes back. It stays open. */
+void tcp_cut(int fd);
+
+#endif
