@@ -11,12 +11,14 @@
 #include "common/base/log.h"
 #include "common/base/units.h"
 #include "common/conn/shm.h"
+#include "server/peer.h"
 
 #define MESSAGES_AT_ONCE 16 /* then the others have their turn */
 
 int client_open(int fd, struct client **out)
 {
 	struct client *c = calloc(1, sizeof(*c));
+	pid_t pid = 0;
 	uid_t uid;
 
 	if (!c) {
@@ -24,43 +26,56 @@ int client_open(int fd, struct client **out)
 		return err_set(-ENOMEM, "out of memory for one more client");
 	}
 	c->fd = fd;
-	if (shm_peer(fd, &uid, &c->pid))
-		c->pid = 0;
+	if (shm_peer(fd, &uid, &pid))
+		pid = 0;
+	snprintf(c->who, sizeof(c->who), "pid=%d", (int)pid);
 	*out = c;
 	return 0;
 }
 
-void client_close(struct client *c)
+void client_close(struct server *s, struct client *c)
 {
-	if (c->session)
-		log_info("client left name=%s pid=%d session=%llu", c->name, (int)c->pid,
-			 (unsigned long long)c->session);
-	tenant_close(&c->tenant);
+	session_leave(s, c);
+	peer_free(c->peer);
 	close(c->fd);
 	free(c);
 }
 
-static int send_msg(int fd, const struct wire_msg *m, int pass_fd)
+static int send_msg(struct client *c, const struct wire_msg *m, int pass_fd)
 {
 	uint8_t buf[WIRE_MAX_BYTES];
-	size_t bytes = wire_encode(m, buf);
+	size_t bytes;
 
-	return shm_send(fd, buf, bytes, pass_fd);
+	if (c->peer) {
+		peer_say(c->peer, m);
+		return 0;
+	}
+	bytes = wire_encode(m, buf);
+	return shm_send(c->fd, buf, bytes, pass_fd);
 }
 
-static int refuse(int fd, int rc, const struct wire_msg *m)
+static int refuse(struct client *c, int rc, const struct wire_msg *m)
 {
-	if (send_msg(fd, m, -1))
+	if (send_msg(c, m, -1))
 		log_debug("a refusal was not read text=%s", m->error.text);
 	return rc;
 }
 
-int client_refuse(int fd, int rc, uint64_t request, enum wire_error_code code, const char *text)
+int client_refuse(struct client *c, int rc, uint64_t request, enum wire_error_code code,
+		  const char *text)
 {
 	struct wire_msg m = {.type = WIRE_ERROR, .request = request, .error.code = code};
 
 	snprintf(m.error.text, sizeof(m.error.text), "%s", text);
-	return refuse(fd, rc, &m);
+	return refuse(c, rc, &m);
+}
+
+size_t client_refusal(uint8_t *buf, enum wire_error_code code, const char *text)
+{
+	struct wire_msg m = {.type = WIRE_ERROR, .error.code = code};
+
+	snprintf(m.error.text, sizeof(m.error.text), "%s", text);
+	return wire_encode(&m, buf);
 }
 
 static int refuse_capacity(struct client *c, const struct server *s, const struct wire_msg *in)
@@ -72,9 +87,8 @@ static int refuse_capacity(struct client *c, const struct server *s, const struc
 				       .capacity_bytes = s->bank.capacity_bytes}};
 
 	snprintf(m.error.text, sizeof(m.error.text), "%s", err_text(-ENOSPC));
-	log_warn("refused for lack of room name=%s pid=%d: %s", in->hello.name, (int)c->pid,
-		 m.error.text);
-	return refuse(c->fd, -ENOSPC, &m);
+	log_warn("refused for lack of room name=%s %s: %s", in->hello.name, c->who, m.error.text);
+	return refuse(c, -ENOSPC, &m);
 }
 
 /* May this HELLO become a session at all? */
@@ -84,22 +98,23 @@ static int check_hello(struct client *c, const struct server *s, const struct wi
 	char text[128];
 
 	if (c->session)
-		return client_refuse(c->fd, -EPROTO, in->request, WIRE_ERR_SEQUENCE,
+		return client_refuse(c, -EPROTO, in->request, WIRE_ERR_SEQUENCE,
 				     "a second HELLO on one connection");
 	if (h->version_min > WIRE_VERSION_MAX || h->version_max < WIRE_VERSION_MIN) {
 		snprintf(text, sizeof(text),
 			 "this server speaks protocol %d to %d, the client %u to %u",
 			 WIRE_VERSION_MIN, WIRE_VERSION_MAX, h->version_min, h->version_max);
-		return client_refuse(c->fd, -EPROTONOSUPPORT, in->request, WIRE_ERR_VERSION, text);
+		return client_refuse(c, -EPROTONOSUPPORT, in->request, WIRE_ERR_VERSION, text);
 	}
-	if (h->access != WIRE_ACCESS_DESCRIPTOR)
-		return client_refuse(c->fd, -EOPNOTSUPP, in->request, WIRE_ERR_ACCESS,
-				     "only shared memory is served on this socket");
+	if (h->access != (c->peer ? WIRE_ACCESS_MESSAGES : WIRE_ACCESS_DESCRIPTOR))
+		return client_refuse(c, -EOPNOTSUPP, in->request, WIRE_ERR_ACCESS,
+				     c->peer ? "only reads and writes by messages are served on tcp"
+					     : "only shared memory is served on this socket");
 	if (h->auth_method != WIRE_AUTH_NONE)
-		return client_refuse(c->fd, -EOPNOTSUPP, in->request, WIRE_ERR_AUTH,
+		return client_refuse(c, -EOPNOTSUPP, in->request, WIRE_ERR_AUTH,
 				     "this server knows no authentication: send method 0");
 	if (s->drain_deadline_ns)
-		return client_refuse(c->fd, -ESHUTDOWN, in->request, WIRE_ERR_DRAINING,
+		return client_refuse(c, -ESHUTDOWN, in->request, WIRE_ERR_DRAINING,
 				     "the server is being stopped");
 	return 0;
 }
@@ -112,39 +127,41 @@ static int on_hello(struct client *c, struct server *s, const struct wire_msg *i
 
 	if (rc)
 		return rc;
-	rc = tenant_open(&c->tenant, &s->bank, in->hello.wanted_bytes);
+	rc = session_open(s, c, &in->hello);
 	if (rc == -ENOSPC)
 		return refuse_capacity(c, s, in);
 	if (rc)
-		return client_refuse(c->fd, rc, in->request, WIRE_ERR_INTERNAL, err_text(rc));
-	c->session = s->next_session++;
+		return client_refuse(c, rc, in->request, WIRE_ERR_INTERNAL, err_text(rc));
 	c->deadline_ns = 0;
 	memcpy(c->name, in->hello.name, sizeof(c->name));
 	s->had_client = true;
-	log_info("client name=%s pid=%d session=%llu reserved=%s", c->name, (int)c->pid,
-		 (unsigned long long)c->session,
-		 units_format_size(size, sizeof(size), c->tenant.reserved_bytes));
+	log_info("client name=%s %s session=%llu reserved=%s", c->name, c->who,
+		 (unsigned long long)c->session->id,
+		 units_format_size(size, sizeof(size), in->hello.wanted_bytes));
 	m.welcome = (struct wire_welcome){.version = WIRE_VERSION_MAX,
-					  .session = c->session,
+					  .session = c->session->id,
 					  .slab_bytes = SLAB_BYTES,
 					  .capacity_bytes = s->bank.capacity_bytes,
 					  .free_bytes = bank_free_bytes(&s->bank)};
-	return send_msg(c->fd, &m, -1);
+	memcpy(m.welcome.token, c->session->token, WIRE_TOKEN_BYTES);
+	return send_msg(c, &m, -1);
 }
 
 static int send_slab(struct client *c, uint64_t request)
 {
-	struct wire_msg m = {
-		.type = WIRE_LEASED, .request = request, .leased.access = WIRE_ACCESS_DESCRIPTOR};
+	struct wire_msg m = {.type = WIRE_LEASED,
+			     .request = request,
+			     .leased.access =
+				     c->peer ? WIRE_ACCESS_MESSAGES : WIRE_ACCESS_DESCRIPTOR};
 	const struct slab *slab;
-	int rc = tenant_draw(&c->tenant, &slab, &m.leased.slab);
+	int rc = tenant_draw(&c->session->tenant, &slab, &m.leased.slab);
 
 	if (rc) {
-		log_error("can't lease name=%s pid=%d: %s", c->name, (int)c->pid, err_text(rc));
-		return client_refuse(c->fd, rc, request, WIRE_ERR_INTERNAL, err_text(rc));
+		log_error("can't lease name=%s %s: %s", c->name, c->who, err_text(rc));
+		return client_refuse(c, rc, request, WIRE_ERR_INTERNAL, err_text(rc));
 	}
 	m.leased.bytes = slab->bytes;
-	return send_msg(c->fd, &m, slab->fd);
+	return send_msg(c, &m, slab->fd);
 }
 
 static int on_lease(struct client *c, struct server *s, const struct wire_msg *in)
@@ -152,10 +169,10 @@ static int on_lease(struct client *c, struct server *s, const struct wire_msg *i
 	int rc = 0;
 
 	if (s->drain_deadline_ns)
-		return client_refuse(c->fd, -ESHUTDOWN, in->request, WIRE_ERR_DRAINING,
+		return client_refuse(c, -ESHUTDOWN, in->request, WIRE_ERR_DRAINING,
 				     "the server is being stopped");
-	if (in->lease.nr_slabs > tenant_slabs_left(&c->tenant))
-		return client_refuse(c->fd, -EPROTO, in->request, WIRE_ERR_SEQUENCE,
+	if (in->lease.nr_slabs > tenant_slabs_left(&c->session->tenant))
+		return client_refuse(c, -EPROTO, in->request, WIRE_ERR_SEQUENCE,
 				     "more slabs than the HELLO reserved");
 	for (uint32_t i = 0; i < in->lease.nr_slabs && !rc; i++)
 		rc = send_slab(c, in->request);
@@ -171,35 +188,88 @@ static int on_status(struct client *c, struct server *s, const struct wire_msg *
 					      .leased_bytes = s->bank.leased_bytes,
 					      .nr_clients = s->nr_clients}};
 
-	return send_msg(c->fd, &m, -1);
+	return send_msg(c, &m, -1);
 }
 
-static int answer(struct client *c, struct server *s, const struct wire_msg *in)
+static int on_join(struct client *c, struct server *s, const struct wire_msg *in)
 {
-	if (in->type == WIRE_HELLO)
+	struct wire_msg m = {.type = WIRE_JOINED, .request = in->request};
+
+	if (session_join(s, c, &in->join)) {
+		log_warn("refused a connection to a session %s", c->who);
+		return client_refuse(c, -EACCES, in->request, WIRE_ERR_AUTH,
+				     "no session here wants to be joined with that token");
+	}
+	c->deadline_ns = 0;
+	memcpy(c->name, c->session->member[0]->name, sizeof(c->name));
+	return send_msg(c, &m, -1);
+}
+
+/* Pages: the last word on what may be touched. Decoded, it can't be wrapped. */
+static int on_run(struct client *c, const struct wire_msg *in)
+{
+	const struct wire_run *run = &in->run;
+	const struct slab *slab = tenant_find(&c->session->tenant, run->slab);
+	uint64_t bytes = run->nr_pages * WIRE_PAGE_BYTES;
+
+	if (!slab || run->off_bytes + bytes > slab->bytes)
+		return client_refuse(c, -ERANGE, in->request, WIRE_ERR_RANGE,
+				     slab ? "beyond the end of that slab"
+					  : "this session has no slab of that number");
+	if (in->type == WIRE_READ)
+		peer_send_pages(c->peer, in->request, slab->map + run->off_bytes, run->nr_pages);
+	else
+		peer_take_pages(c->peer, in->request, slab->map + run->off_bytes, run->nr_pages);
+	return 0;
+}
+
+static bool said_hello(const struct client *c)
+{
+	return c->session && c->session->member[0] == c;
+}
+
+int client_answer(struct client *c, struct server *s, const struct wire_msg *in)
+{
+	switch (in->type) {
+	case WIRE_HELLO:
 		return on_hello(c, s, in);
-	if (in->type == WIRE_BYE)
+	case WIRE_BYE:
 		return -EPIPE;
-	if (c->session && in->type == WIRE_LEASE)
-		return on_lease(c, s, in);
-	if (c->session && in->type == WIRE_STATUS)
-		return on_status(c, s, in);
-	return client_refuse(c->fd, -EPROTO, in->request, WIRE_ERR_SEQUENCE,
-			     c->session ? "this message is not for a server"
+	case WIRE_JOIN:
+		if (!c->session && c->peer)
+			return on_join(c, s, in);
+		break;
+	case WIRE_LEASE:
+		if (said_hello(c))
+			return on_lease(c, s, in);
+		break;
+	case WIRE_STATUS:
+		if (said_hello(c))
+			return on_status(c, s, in);
+		break;
+	case WIRE_READ:
+	case WIRE_WRITE:
+		if (c->session && c->peer)
+			return on_run(c, in);
+		break;
+	default:
+		break;
+	}
+	return client_refuse(c, -EPROTO, in->request, WIRE_ERR_SEQUENCE,
+			     c->session ? "this message is not for this connection"
 					: "the first message must be HELLO");
 }
 
-static int refuse_undecoded(struct client *c, int rc, uint64_t request)
+int client_refuse_undecoded(struct client *c, int rc, uint64_t request)
 {
 	switch (rc) {
 	case -EPROTONOSUPPORT:
-		return client_refuse(c->fd, rc, request, WIRE_ERR_VERSION,
+		return client_refuse(c, rc, request, WIRE_ERR_VERSION,
 				     "this server speaks protocol 1");
 	case -EOPNOTSUPP:
-		return client_refuse(c->fd, rc, request, WIRE_ERR_TYPE,
-				     "a message of unknown type");
+		return client_refuse(c, rc, request, WIRE_ERR_TYPE, "a message of unknown type");
 	default:
-		return client_refuse(c->fd, rc, request, WIRE_ERR_MALFORMED,
+		return client_refuse(c, rc, request, WIRE_ERR_MALFORMED,
 				     "not a message of this protocol");
 	}
 }
@@ -217,12 +287,12 @@ int client_serve(struct client *c, struct server *s)
 		if (n == -EAGAIN)
 			return 0;
 		if (n == -EMSGSIZE || n == -EBADMSG)
-			return refuse_undecoded(c, (int)n, 0);
+			return client_refuse_undecoded(c, (int)n, 0);
 		if (n < 0)
 			return (int)n;
 		rc = wire_decode(buf, (size_t)n, &in);
 		op = rc ? REQUEST_OTHER : request_op_of(in.type);
-		rc = rc ? refuse_undecoded(c, rc, in.request) : answer(c, s, &in);
+		rc = rc ? client_refuse_undecoded(c, rc, in.request) : client_answer(c, s, &in);
 		s->numbers.requests[op][rc && rc != -EPIPE]++;
 		if (rc)
 			return rc;

@@ -1,42 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * client: one connection and what it is allowed to say when. The server's
- * side of docs/protocol.md.
+ * side of docs/protocol.md, the same for every kind of connection.
  */
 #ifndef RMEMD_CLIENT_H
 #define RMEMD_CLIENT_H
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "common/wire/wire.h"
-#include "server/lease.h"
 #include "server/server.h"
+#include "server/session.h"
+
+struct peer;
 
 struct client {
 	struct client *next;
 	int fd;
-	pid_t pid;
-	uint64_t session;     /* 0: no HELLO yet */
-	uint64_t deadline_ns; /* for its HELLO; 0: none */
+	struct peer *peer;	 /* of a tcp connection; NULL: shm */
+	struct session *session; /* NULL: no HELLO yet, or over */
+	uint64_t deadline_ns;	 /* for its HELLO, or to be gone; 0: none */
 	char name[WIRE_NAME_MAX_BYTES + 1];
-	struct tenant tenant;
+	char who[80]; /* pid=123 or from=10.0.0.1:4567, for the log */
 };
 
 /* Takes @fd, also on error. -ENOMEM with err text. */
 int client_open(int fd, struct client **out) __attribute__((warn_unused_result));
 
 /* Ends its leases. */
-void client_close(struct client *c);
+void client_close(struct server *s, struct client *c);
 
 /*
- * Reads and answers what has come. 0 or -errno when the connection is over
+ * Reads and answers what has come over shm. 0 or -errno when the connection is over
  * (-EPIPE: the client left); a refusal has been sent then.
  */
 int client_serve(struct client *c, struct server *s) __attribute__((warn_unused_result));
 
-/* Says why and is over: returns @rc. @fd need not belong to a client. */
-int client_refuse(int fd, int rc, uint64_t request, enum wire_error_code code, const char *text);
+/* Answers one message that was decoded; returns as client_serve(). */
+int client_answer(struct client *c, struct server *s, const struct wire_msg *in)
+	__attribute__((warn_unused_result));
+
+/* Says why and is over: returns @rc. */
+int client_refuse(struct client *c, int rc, uint64_t request, enum wire_error_code code,
+		  const char *text);
+
+/* The same for what could not be decoded, @rc of wire_decode(). */
+int client_refuse_undecoded(struct client *c, int rc, uint64_t request);
+
+/* A refusal as bytes (WIRE_MAX_BYTES), for connections that became no client. */
+size_t client_refusal(uint8_t *buf, enum wire_error_code code, const char *text);
 
 #endif

@@ -58,14 +58,36 @@ int tenant_draw(struct tenant *t, const struct slab **out, uint64_t *slab_id)
 	assert(bytes > 0);
 	slab = &t->slab[t->nr_slabs];
 	rc = slab_open(bytes < SLAB_BYTES ? bytes : SLAB_BYTES, t->bank->node, slab);
-	if (rc)
+	if (!rc && t->maps)
+		rc = slab_map(slab);
+	if (rc) {
+		slab_close(slab);
 		return rc;
+	}
 	t->nr_slabs++;
 	t->leased_bytes += slab->bytes;
 	t->bank->leased_bytes += slab->bytes;
-	*slab_id = t->bank->next_slab++;
+	slab->id = t->bank->next_slab++;
+	*slab_id = slab->id;
 	*out = slab;
 	return 0;
+}
+
+const struct slab *tenant_find(const struct tenant *t, uint64_t slab_id)
+{
+	size_t low = 0, high = t->nr_slabs;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (t->slab[mid].id == slab_id)
+			return &t->slab[mid];
+		if (t->slab[mid].id < slab_id)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
 }
 
 void tenant_close(struct tenant *t)

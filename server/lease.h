@@ -7,6 +7,7 @@
 #ifndef RMEMD_LEASE_H
 #define RMEMD_LEASE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,8 +25,9 @@ struct tenant {
 	struct bank *bank;
 	uint64_t reserved_bytes;
 	uint64_t leased_bytes;
-	struct slab *slab;
+	struct slab *slab; /* by rising number */
 	size_t nr_slabs;
+	bool maps; /* slabs are mapped here as they are drawn */
 };
 
 void bank_init(struct bank *b, uint64_t capacity_bytes, int node);
@@ -41,6 +43,9 @@ uint64_t tenant_slabs_left(const struct tenant *t);
 /* Draws the next slab; borrowed until the next call. -errno with err text. */
 int tenant_draw(struct tenant *t, const struct slab **out, uint64_t *slab_id)
 	__attribute__((warn_unused_result));
+
+/* Its slab of that number, or NULL: nobody else's is found. */
+const struct slab *tenant_find(const struct tenant *t, uint64_t slab_id);
 
 /* Gives everything back. Accepts one that was never opened. */
 void tenant_close(struct tenant *t);

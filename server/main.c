@@ -36,14 +36,17 @@ static void raise_descriptor_limit(void)
 		log_warn("can't raise the limit of open descriptors");
 }
 
-static void say_ready(const struct options *o)
+static void say_ready(const struct options *o, const struct server *s)
 {
-	char size[32];
+	const char *half = o->capacity_is_default ? " (half of what is available)" : "";
+	char size[32], name[TCP_NAME_MAX_BYTES];
 
 	units_format_size(size, sizeof(size), o->capacity_bytes);
-	for (unsigned int i = 0; i < o->nr_listen; i++)
-		log_info("listening on shm:%s, capacity %s%s", o->listen_path[i], size,
-			 o->capacity_is_default ? " (half of what is available)" : "");
+	for (unsigned int i = 0; i < s->nr_listeners; i++)
+		log_info("listening on shm:%s, capacity %s%s", s->listener[i].path, size, half);
+	for (unsigned int i = 0; i < s->nr_tcp_listeners; i++)
+		log_info("listening on %s, capacity %s%s",
+			 tcp_addr_format(name, sizeof(name), &s->tcp_listener[i].addr), size, half);
 	sd_notify(0, "READY=1");
 }
 
@@ -53,7 +56,7 @@ static int serve(const struct options *o)
 	int rc = server_open(&server, o);
 
 	if (!rc) {
-		say_ready(o);
+		say_ready(o, &server);
 		rc = server_run(&server);
 	}
 	sd_notify(0, "STOPPING=1");

@@ -25,15 +25,19 @@ static const char help[] =
 	"Examples:\n"
 	"  rmemd                                          serve half of the free memory\n"
 	"  rmemd --listen shm:/run/rmem.sock --capacity 64G\n"
+	"  rmemd --listen tcp:10.0.0.5 --listen shm:/run/rmem.sock\n"
 	"  rmem run --server shm:/run/rmem.sock --remote 16G ./job\n"
 	"\n"
-	"rmemd lends this machine's memory to jobs that run under rmem.\n"
+	"rmemd lends this machine's memory to jobs that run under rmem. Over tcp whoever\n"
+	"reaches the port is served, and pages travel as they are: for networks that you trust.\n"
 	"\n"
 	"Usage: rmemd [OPTION]...\n"
 	"  -l, --listen SPEC       serve here; may be repeated (default: shm:" DEFAULT_PATH ",\n"
 	"                          or shm:$XDG_RUNTIME_DIR/rmem.sock for users other than root)\n"
 	"                            shm:/PATH  a Unix socket for this user's jobs here\n"
 	"                            shm:fd=N   one client on an inherited socket; implies --once\n"
+	"                            tcp:HOST[:PORT], tcp::PORT  jobs on other machines, at this\n"
+	"                            address or at all; port 7770 if not said, 0 for any free one\n"
 	"  -c, --capacity SIZE     lend at most so much, for example 16G (default: half of what\n"
 	"                          is available at the start)\n"
 	"      --node N            take the memory from NUMA node N (default: the emptiest)\n"
@@ -85,26 +89,47 @@ static int add_path(struct options *o, const char *path)
 	return 0;
 }
 
+static int add_tcp(struct options *o, const char *rest)
+{
+	if (o->nr_tcp == OPTIONS_MAX_LISTEN)
+		return err_set(-E2BIG, "--listen: at most %d of them", OPTIONS_MAX_LISTEN);
+	if (!rest[0])
+		return err_set(-EINVAL, "--listen tcp names no address: write for example tcp::%d",
+			       TCP_DEFAULT_PORT);
+	return tcp_addr_parse(rest, true, &o->tcp[o->nr_tcp++]);
+}
+
+static int add_fd(struct options *o, const char *text)
+{
+	unsigned int fd;
+	int rc = parse_number("--listen shm:fd=", text, INT_MAX, &fd);
+
+	if (!rc && o->client_fd >= 0)
+		rc = err_set(-EINVAL, "--listen shm:fd=N is given twice: give it once");
+	if (!rc)
+		o->client_fd = (int)fd;
+	return rc;
+}
+
 static int add_listen(struct options *o, const char *text)
 {
 	struct spec *spec;
-	unsigned int fd;
 	int rc = spec_parse(text, &spec);
 
 	if (rc)
 		return rc;
-	if (strcmp(spec->scheme, "shm") != 0 || spec->nr_kids || spec->nr_params) {
-		rc = err_set(-EINVAL, "--listen '%.80s': not served here: write for example shm:%s",
-			     text, DEFAULT_PATH);
-	} else if (strncmp(spec->rest, "fd=", 3) == 0) {
-		rc = parse_number("--listen shm:fd=", spec->rest + 3, INT_MAX, &fd);
-		if (!rc && o->client_fd >= 0)
-			rc = err_set(-EINVAL, "--listen shm:fd=N is given twice: give it once");
-		if (!rc)
-			o->client_fd = (int)fd;
-	} else {
+	if (spec->nr_kids || spec->nr_params ||
+	    (strcmp(spec->scheme, "shm") && strcmp(spec->scheme, "tcp")))
+		rc = err_set(-EINVAL,
+			     "--listen '%.80s': not served here: write for example shm:%s or "
+			     "tcp::%d",
+			     text, DEFAULT_PATH, TCP_DEFAULT_PORT);
+	else if (!strcmp(spec->scheme, "tcp"))
+		rc = add_tcp(o, spec->rest);
+	else if (strncmp(spec->rest, "fd=", 3) == 0)
+		rc = add_fd(o, spec->rest + 3);
+	else
 		rc = add_path(o, spec->rest);
-	}
 	spec_free(spec);
 	return rc;
 }
@@ -195,7 +220,7 @@ static int complete_public(struct options *o, uint64_t total_bytes)
 			       "--capacity: %s is more than this machine's %s: give at most that",
 			       units_format_size(wanted, sizeof(wanted), o->capacity_bytes),
 			       units_format_size(there, sizeof(there), total_bytes));
-	return o->nr_listen ? 0 : default_path(o);
+	return o->nr_listen || o->nr_tcp ? 0 : default_path(o);
 }
 
 static int complete(struct options *o)
@@ -244,9 +269,10 @@ int options_parse(int argc, char **argv, struct options *out, enum options_next 
 		if (opt == 'h')
 			return print_and_exit(help, next);
 		if (opt == OPT_VERSION)
-			return print_and_exit("rmemd " RMEM_VERSION
-					      " (shm, huge pages, NUMA, systemd; protocol 1)\n",
-					      next);
+			return print_and_exit(
+				"rmemd " RMEM_VERSION
+				" (shm, tcp, huge pages, NUMA, systemd; protocol 1)\n",
+				next);
 		if (opt == '?')
 			return err_set(-EINVAL, "'%.60s' is no option of rmemd: see rmemd --help",
 				       word);

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/conn/tcp.h"
+
 #define OPTIONS_MAX_LISTEN 16
 
 enum options_next { OPTIONS_RUN, OPTIONS_EXIT };
@@ -13,6 +15,8 @@ enum options_next { OPTIONS_RUN, OPTIONS_EXIT };
 struct options {
 	char *listen_path[OPTIONS_MAX_LISTEN];
 	unsigned int nr_listen;
+	struct tcp_addr tcp[OPTIONS_MAX_LISTEN];
+	unsigned int nr_tcp;
 	int client_fd; /* of a private server; -1 */
 	uint64_t capacity_bytes;
 	bool capacity_is_default;

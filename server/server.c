@@ -14,11 +14,13 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/units.h"
+#include "common/conn/tcp_ring.h"
 #include "server/client.h"
+#include "server/peer.h"
+#include "server/tcp.h"
 
-#define EVENTS_AT_ONCE	 64
-#define HELLO_TIMEOUT_MS 5000
-#define NO_RESOURCE_NS	 10000000L /* pause when accept() has none */
+#define EVENTS_AT_ONCE 64
+#define NO_RESOURCE_NS 10000000L /* pause when accept() has none */
 
 static int watch(const struct server *s, int fd, void *what)
 {
@@ -48,7 +50,33 @@ static void tell_systemd(const struct server *s)
 		   s->drain_deadline_ns ? ", stopping" : "");
 }
 
-/* Takes @fd. @timeout_ms for its HELLO; 0: none. */
+void server_set_deadline(struct server *s, struct client *c, uint64_t deadline_ns)
+{
+	c->deadline_ns = deadline_ns;
+	if (deadline_ns && deadline_ns < s->expiry_ns)
+		s->expiry_ns = deadline_ns;
+}
+
+void server_add(struct server *s, struct client *c, unsigned int timeout_ms)
+{
+	server_set_deadline(s, c, timeout_ms ? shm_deadline_ns(timeout_ms) : 0);
+	c->next = s->clients;
+	s->clients = c;
+	s->nr_clients++;
+}
+
+void server_drop(struct server *s, struct client *c)
+{
+	struct client **at = &s->clients;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	s->nr_clients--;
+	client_close(s, c);
+}
+
+/* Takes @fd. */
 static int add_client(struct server *s, int fd, unsigned int timeout_ms)
 {
 	struct client *c;
@@ -57,26 +85,22 @@ static int add_client(struct server *s, int fd, unsigned int timeout_ms)
 	if (rc)
 		return rc;
 	rc = watch(s, fd, c);
-	if (rc) {
-		client_close(c);
-		return rc;
-	}
-	c->deadline_ns = timeout_ms ? shm_deadline_ns(timeout_ms) : 0;
-	c->next = s->clients;
-	s->clients = c;
-	s->nr_clients++;
-	return 0;
+	if (rc)
+		client_close(s, c);
+	else
+		server_add(s, c, timeout_ms);
+	return rc;
 }
 
-static void drop_client(struct server *s, struct client *c)
+static void turn_away(struct server *s, int fd, enum wire_error_code code, const char *text)
 {
-	struct client **at = &s->clients;
+	uint8_t buf[WIRE_MAX_BYTES];
+	size_t bytes = client_refusal(buf, code, text);
 
-	while (*at != c)
-		at = &(*at)->next;
-	*at = c->next;
-	s->nr_clients--;
-	client_close(c);
+	if (shm_send(fd, buf, bytes, -1))
+		log_debug("a refusal was not read text=%s", text);
+	s->numbers.refused_clients++;
+	close(fd);
 }
 
 static void admit(struct server *s, int fd)
@@ -87,41 +111,55 @@ static void admit(struct server *s, int fd)
 
 	if (shm_peer(fd, &uid, &pid) || (uid != geteuid() && uid != 0)) {
 		log_warn("refused a client of another user pid=%d", (int)pid);
-		client_refuse(fd, -EPERM, 0, WIRE_ERR_DENIED,
-			      "this server serves the user who started it, and root");
-		s->numbers.refused_clients++;
-		close(fd);
+		turn_away(s, fd, WIRE_ERR_DENIED,
+			  "this server serves the user who started it, and root");
 	} else if (s->nr_clients >= SERVER_MAX_CLIENTS) {
 		log_warn("refused a client: too many pid=%d", (int)pid);
-		client_refuse(fd, -EBUSY, 0, WIRE_ERR_TOO_MANY_CLIENTS,
-			      "this server has its 1024 clients already");
-		s->numbers.refused_clients++;
-		close(fd);
+		turn_away(s, fd, WIRE_ERR_TOO_MANY_CLIENTS,
+			  "this server has its 1024 clients already");
 	} else {
-		rc = add_client(s, fd, HELLO_TIMEOUT_MS);
+		rc = add_client(s, fd, SERVER_HELLO_TIMEOUT_MS);
 		if (rc)
 			log_error("can't take a client pid=%d: %s", (int)pid, err_text(rc));
 	}
 }
 
-static void on_connect(struct server *s, const struct shm_listener *l)
+static void cannot_accept(int code, const char *where)
 {
 	const struct timespec pause = {.tv_nsec = NO_RESOURCE_NS};
+
+	if (code == -EAGAIN || code == -ECONNABORTED || code == -EINTR)
+		return;
+	log_warn("can't accept %s: %s", where, strerror(-code));
+	nanosleep(&pause, NULL);
+}
+
+static void on_connect(struct server *s, const struct shm_listener *l)
+{
 	int fd = shm_accept(l);
 
-	if (fd >= 0) {
+	if (fd >= 0)
 		admit(s, fd);
-	} else if (fd != -EAGAIN && fd != -ECONNABORTED && fd != -EINTR) {
-		log_warn("can't accept path=%s: %s", l->path, strerror(-fd));
-		nanosleep(&pause, NULL);
-	}
+	else
+		cannot_accept(fd, l->path);
+}
+
+static void on_tcp_connect(struct server *s, const struct tcp_listener *l)
+{
+	char name[TCP_NAME_MAX_BYTES];
+	int rc = tcp_admit(s, l->fd);
+
+	if (rc)
+		cannot_accept(rc, tcp_addr_format(name, sizeof(name), &l->addr));
 }
 
 static void close_listeners(struct server *s)
 {
 	for (unsigned int i = 0; i < s->nr_listeners; i++)
 		shm_unlisten(&s->listener[i]);
-	s->nr_listeners = 0;
+	for (unsigned int i = 0; i < s->nr_tcp_listeners; i++)
+		close(s->tcp_listener[i].fd);
+	s->nr_listeners = s->nr_tcp_listeners = 0;
 }
 
 static void on_signal(struct server *s)
@@ -150,51 +188,73 @@ static void on_client(struct server *s, struct client *c)
 	if (!rc)
 		return;
 	if (rc != -EPIPE)
-		log_warn("dropped a client name=%s pid=%d: %s", c->name, (int)c->pid,
-			 strerror(-rc));
-	drop_client(s, c);
+		log_warn("dropped a client name=%s %s: %s", c->name, c->who, strerror(-rc));
+	server_drop(s, c);
 }
 
-static bool is_listener(const struct server *s, const void *what)
+static bool is_within(const void *what, const void *array, size_t bytes)
 {
-	return (const char *)what >= (const char *)s->listener &&
-	       (const char *)what < (const char *)(s->listener + OPTIONS_MAX_LISTEN);
+	return (const char *)what >= (const char *)array &&
+	       (const char *)what < (const char *)array + bytes;
 }
 
 static void on_event(struct server *s, void *what)
 {
+	bool is_shm = is_within(what, s->listener, sizeof(s->listener));
+	bool is_tcp = is_within(what, s->tcp_listener, sizeof(s->tcp_listener));
+
 	if (what == s)
 		on_signal(s);
-	else if (!is_listener(s, what))
+	else if (!is_shm && !is_tcp)
 		on_client(s, what);
-	else if (!s->drain_deadline_ns)
+	else if (s->drain_deadline_ns)
+		return;
+	else if (is_shm)
 		on_connect(s, what);
+	else
+		on_tcp_connect(s, what);
 }
 
-/* Drops who never said HELLO; returns when to look again. */
-static uint64_t expire(struct server *s)
+static void drop_late(struct server *s, struct client *c)
 {
-	uint64_t now_ns = shm_deadline_ns(0), next_ns = UINT64_MAX;
+	c->deadline_ns = 0;
+	if (!c->peer || c->peer->state == PEER_OPEN)
+		log_warn("dropped a client that said nothing %s", c->who);
+	if (c->peer)
+		tcp_cut_off(s, c);
+	else
+		server_drop(s, c);
+}
+
+/* Drops whose time is over. */
+static void expire_clients(struct server *s, uint64_t now_ns)
+{
 	struct client *c, *next;
 
-	if (s->drain_deadline_ns) {
-		next_ns = s->drain_deadline_ns;
-		if (now_ns >= next_ns && s->nr_clients)
-			log_warn("cut off %u clients: they did not go in time", s->nr_clients);
-		s->stop |= now_ns >= next_ns;
-	}
+	if (now_ns < s->expiry_ns)
+		return;
+	s->expiry_ns = UINT64_MAX;
 	for (c = s->clients; c; c = next) {
 		next = c->next;
-		if (!c->deadline_ns)
-			continue;
-		if (now_ns >= c->deadline_ns) {
-			log_warn("dropped a client that said nothing pid=%d", (int)c->pid);
-			drop_client(s, c);
-		} else if (c->deadline_ns < next_ns) {
-			next_ns = c->deadline_ns;
-		}
+		if (c->deadline_ns && now_ns >= c->deadline_ns)
+			drop_late(s, c);
+		else
+			server_set_deadline(s, c, c->deadline_ns);
 	}
-	return next_ns;
+}
+
+/* Returns when to look again. */
+static uint64_t expire(struct server *s)
+{
+	uint64_t now_ns = shm_deadline_ns(0);
+
+	expire_clients(s, now_ns);
+	if (!s->drain_deadline_ns)
+		return s->expiry_ns;
+	if (now_ns >= s->drain_deadline_ns && s->nr_clients)
+		log_warn("cut off %u clients: they did not go in time", s->nr_clients);
+	s->stop |= now_ns >= s->drain_deadline_ns;
+	return s->drain_deadline_ns < s->expiry_ns ? s->drain_deadline_ns : s->expiry_ns;
 }
 
 static int timeout_ms(uint64_t deadline_ns)
@@ -213,23 +273,43 @@ static bool is_over(const struct server *s)
 	return s->nr_clients == 0 && (s->drain_deadline_ns || (s->once && s->had_client));
 }
 
-int server_run(struct server *s)
+/* Whatever is waited for in epoll and has come, within @timeout. */
+static int run_epoll(struct server *s, int timeout)
 {
 	struct epoll_event ev[EVENTS_AT_ONCE];
+	int n = epoll_wait(s->epoll_fd, ev, EVENTS_AT_ONCE, timeout);
 
-	while (!is_over(s)) {
-		int n;
-
+	if (n < 0 && errno != EINTR)
+		return err_set(-errno, "can't wait for events: %s", strerror(errno));
+	/* One descriptor, one event: none below can be of a client dropped here. */
+	for (int i = 0; i < n; i++)
+		on_event(s, ev[i].data.ptr);
+	if (n)
 		tell_systemd(s);
-		tell_exporter(s);
-		n = epoll_wait(s->epoll_fd, ev, EVENTS_AT_ONCE, timeout_ms(expire(s)));
-		if (n < 0 && errno != EINTR)
-			return err_set(-errno, "can't wait for events: %s", strerror(errno));
-		/* One descriptor, one event: none below can be of a client dropped here. */
-		for (int i = 0; i < n; i++)
-			on_event(s, ev[i].data.ptr);
-	}
+	tell_exporter(s);
 	return 0;
+}
+
+int server_run(struct server *s)
+{
+	int rc = 0;
+
+	tell_systemd(s);
+	while (!rc && !is_over(s)) {
+		bool epoll_is_ready = false;
+		int timeout = timeout_ms(expire(s));
+
+		if (!s->ring) {
+			rc = run_epoll(s, timeout);
+			continue;
+		}
+		rc = tcp_run(s, timeout, &epoll_is_ready);
+		if (!rc && epoll_is_ready) {
+			rc = run_epoll(s, 0);
+			tcp_watch(s);
+		}
+	}
+	return rc;
 }
 
 static int open_signals(struct server *s)
@@ -259,11 +339,38 @@ static int open_inherited(struct server *s, int fd)
 	return add_client(s, fd, 0);
 }
 
+static int open_shm(struct server *s, const char *path)
+{
+	struct shm_listener *l = &s->listener[s->nr_listeners];
+	int rc = shm_listen(path, l);
+
+	if (rc)
+		return rc;
+	s->nr_listeners++;
+	return watch(s, l->fd, l);
+}
+
+static int open_tcp(struct server *s, const struct tcp_addr *a)
+{
+	struct tcp_listener *l = &s->tcp_listener[s->nr_tcp_listeners];
+	int rc = s->ring ? 0 : tcp_begin(s);
+
+	if (rc)
+		return rc;
+	l->addr = *a;
+	l->fd = tcp_listen(&l->addr);
+	if (l->fd < 0)
+		return l->fd;
+	s->nr_tcp_listeners++;
+	return watch(s, l->fd, l);
+}
+
 int server_open(struct server *s, const struct options *o)
 {
 	int rc;
 
 	*s = (struct server){.next_session = 1,
+			     .expiry_ns = UINT64_MAX,
 			     .drain_timeout_ms = o->drain_timeout_ms,
 			     .once = o->once,
 			     .epoll_fd = -1,
@@ -274,21 +381,19 @@ int server_open(struct server *s, const struct options *o)
 		rc = exporter_open(&s->exporter, o->metrics);
 	if (!rc && o->client_fd >= 0)
 		rc = open_inherited(s, o->client_fd);
-	for (unsigned int i = 0; i < o->nr_listen && !rc; i++) {
-		rc = shm_listen(o->listen_path[i], &s->listener[i]);
-		if (rc)
-			break;
-		s->nr_listeners++;
-		rc = watch(s, s->listener[i].fd, &s->listener[i]);
-	}
+	for (unsigned int i = 0; i < o->nr_listen && !rc; i++)
+		rc = open_shm(s, o->listen_path[i]);
+	for (unsigned int i = 0; i < o->nr_tcp && !rc; i++)
+		rc = open_tcp(s, &o->tcp[i]);
 	return rc;
 }
 
 void server_close(struct server *s)
 {
 	close_listeners(s);
+	tcp_ring_close(s->ring); /* nothing is received into slabs any more */
 	while (s->clients)
-		drop_client(s, s->clients);
+		server_drop(s, s->clients);
 	exporter_close(&s->exporter);
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);

@@ -114,12 +114,25 @@ int slab_open(uint64_t bytes, int node, struct slab *out)
 	return 0;
 }
 
+int slab_map(struct slab *s)
+{
+	void *p = mmap(NULL, s->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
+
+	if (p == MAP_FAILED)
+		return err_set(-errno, "can't map a slab: %s", strerror(errno));
+	s->map = p;
+	return 0;
+}
+
 void slab_close(struct slab *s)
 {
 	int rc;
 
 	if (s->fd < 0)
 		return;
+	if (s->map)
+		munmap(s->map, s->bytes);
+	s->map = NULL;
 	rc = fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)s->bytes);
 	(void)rc; /* closing is enough unless somebody holds on to it */
 	close(s->fd);

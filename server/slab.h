@@ -18,6 +18,8 @@ struct slab {
 	int fd;
 	bool huge;
 	uint64_t bytes;
+	uint64_t id; /* never the same twice in a server's life */
+	char *map;   /* NULL: not mapped here */
 };
 
 /*
@@ -26,6 +28,9 @@ struct slab {
  * several. 0 or -errno with err text.
  */
 int slab_open(uint64_t bytes, int node, struct slab *out) __attribute__((warn_unused_result));
+
+/* For clients that reach it by messages. 0 or -errno with err text. */
+int slab_map(struct slab *s) __attribute__((warn_unused_result));
 
 /* The memory is free again, also where somebody still maps it. */
 void slab_close(struct slab *s);

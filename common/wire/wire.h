@@ -69,6 +69,7 @@ enum wire_error_code {
 	WIRE_ERR_TOO_MANY_CLIENTS,
 	WIRE_ERR_DRAINING, /* the server is being stopped */
 	WIRE_ERR_INTERNAL, /* the server's own trouble */
+	WIRE_ERR_RANGE,	   /* no slab of this session, or beyond its end */
 };
 
 struct wire_hello {
