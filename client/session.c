@@ -13,7 +13,8 @@
 
 const struct store_type *const *session_stores(void)
 {
-	static const struct store_type *const types[] = {&store_ram_type, &store_shm_type, NULL};
+	static const struct store_type *const types[] = {&store_ram_type, &store_shm_type,
+							 &store_tcp_type, NULL};
 
 	return types;
 }

@@ -33,5 +33,6 @@ struct store_type {
 
 extern const struct store_type store_ram_type;
 extern const struct store_type store_shm_type;
+extern const struct store_type store_tcp_type;
 
 #endif

@@ -10,81 +10,34 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/store/refusal.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
 #include "common/conn/shm.h"
 
 #define SEALS_NEEDED (F_SEAL_GROW | F_SEAL_SHRINK)
 
-/* As a user would type it, rounded up. */
-static void format_option(char *buf, size_t buf_bytes, uint64_t bytes)
+static int refused_private(const struct shm_session *s, const struct wire_error *e)
 {
-	bool is_gib = bytes % GIB(1) == 0;
-	uint64_t unit = is_gib ? GIB(1) : MIB(1);
+	char there[32], wanted[32];
 
-	snprintf(buf, buf_bytes, "%llu%c", (unsigned long long)((bytes + unit - 1) / unit),
-		 is_gib ? 'G' : 'M');
-}
-
-static int refused_capacity(const struct shm_session *s, const struct wire_error *e)
-{
-	char there[32], wanted[32], needed[32];
-
-	units_format_size(there, sizeof(there), e->free_bytes);
-	units_format_size(wanted, sizeof(wanted), s->wanted_bytes);
-	format_option(needed, sizeof(needed), e->capacity_bytes - e->free_bytes + s->wanted_bytes);
-	if (s->is_private)
-		return err_set(-ENOSPC,
-			       "this machine can spare %s for a private server, %s wanted: "
-			       "lower --remote or name a --server",
-			       there, wanted);
 	return err_set(-ENOSPC,
-		       "%s has %s free, %s wanted: start rmemd with --capacity %s or lower "
-		       "--remote",
-		       s->server, there, wanted, needed);
+		       "this machine can spare %s for a private server, %s wanted: "
+		       "lower --remote or name a --server",
+		       units_format_size(there, sizeof(there), e->free_bytes),
+		       units_format_size(wanted, sizeof(wanted), s->wanted_bytes));
 }
 
 static int refused(const struct shm_session *s, const struct wire_error *e)
 {
-	switch (e->code) {
-	case WIRE_ERR_CAPACITY:
-		return refused_capacity(s, e);
-	case WIRE_ERR_VERSION:
-		return err_set(-EPROTONOSUPPORT,
-			       "%s is of another version (%s): install the same rmem at both ends",
-			       s->server, e->text);
-	case WIRE_ERR_TOO_MANY_CLIENTS:
-	case WIRE_ERR_DRAINING:
-		return err_set(-EBUSY, "%s refuses: %s: try again later or name another", s->server,
-			       e->text);
-	case WIRE_ERR_DENIED:
-		return err_set(-EACCES, "%s refuses: %s: run as that user", s->server, e->text);
-	default:
-		return err_set(-EPROTO, "%s refuses: %s (code %u): see its log", s->server, e->text,
-			       e->code);
-	}
+	if (e->code == WIRE_ERR_CAPACITY && s->is_private)
+		return refused_private(s, e);
+	return refusal_take(s->server, s->wanted_bytes, e);
 }
 
 static int failed(const struct shm_session *s, int rc)
 {
-	switch (rc) {
-	case -EPIPE:
-		return err_set(rc, "%s closed the connection: see its log", s->server);
-	case -ETIMEDOUT:
-		return err_set(rc, "%s did not answer in time: is it stopped?", s->server);
-	case -EPROTONOSUPPORT:
-		return err_set(rc,
-			       "%s answers in another protocol version: install the same rmem at "
-			       "both ends",
-			       s->server);
-	case -EBADMSG:
-	case -EMSGSIZE:
-	case -EOPNOTSUPP:
-		return err_set(-EPROTO, "%s does not speak rmem's protocol: is it an rmemd?",
-			       s->server);
-	default:
-		return err_set(rc, "%s: %s", s->server, strerror(-rc));
-	}
+	return refusal_of_failure(s->server, rc);
 }
 
 static int send_msg(struct shm_session *s, struct wire_msg *m)
