@@ -16,13 +16,33 @@ struct pool {
 	int poll_fd;	   /* epoll of what the parts poll on; -1: none does */
 };
 
+#define MAX_RUN 64U /* handed on at once */
+
 static struct store *part_of(const struct pool *p, uint64_t *slot)
 {
 	unsigned int i = 0;
 
-	while (*slot >= p->part[i]->nr_slots)
+	while (i < p->nr - 1 && *slot >= p->part[i]->nr_slots)
 		*slot -= p->part[i++]->nr_slots;
 	return p->part[i];
+}
+
+/* Requests for one part, together: a store that combines neighbours must see them. */
+static unsigned int take_run(const struct pool *p, const struct store_req *req, unsigned int nr,
+			     struct store_req *run, struct store **part)
+{
+	unsigned int n = 0;
+
+	for (; n < nr && n < MAX_RUN; n++) {
+		struct store *of;
+
+		run[n] = req[n];
+		of = part_of(p, &run[n].slot);
+		if (n && of != *part)
+			break;
+		*part = of;
+	}
+	return n;
 }
 
 static int pool_submit(struct store *s, const struct store_req *req, unsigned int nr)
@@ -31,34 +51,39 @@ static int pool_submit(struct store *s, const struct store_req *req, unsigned in
 	unsigned int taken = 0;
 
 	while (taken < nr) {
-		struct store_req one = req[taken];
-		struct store *part = part_of(p, &one.slot);
-		int n = part->ops->submit(part, &one, 1);
+		struct store_req run[MAX_RUN];
+		struct store *part = NULL;
+		unsigned int want = take_run(p, req + taken, nr - taken, run, &part);
+		int n = part->ops->submit(part, run, want);
 
 		if (n < 0)
-			return n;
-		if (!n)
+			return taken ? (int)taken : n; /* told by the next call */
+		taken += (unsigned int)n;
+		if ((unsigned int)n < want)
 			break;
-		taken++;
 	}
 	return (int)taken;
 }
 
+/* Each is asked, also for nothing: a lost one shows by its answer alone. What the
+ * others have done stays done: it is told first. */
 static int pool_reap(struct store *s, struct store_done *out, unsigned int max)
 {
 	struct pool *p = (struct pool *)s;
 	unsigned int got = 0;
+	int lost = 0;
 
-	for (unsigned int i = 0; i < p->nr && got < max; i++) {
+	for (unsigned int i = 0; i < p->nr && (got < max || !max); i++) {
 		struct store *part = p->part[(p->turn + i) % p->nr];
-		int n = part->ops->reap(part, out + got, max - got);
+		int n = part->ops->reap(part, max ? out + got : NULL, max - got);
 
 		if (n < 0)
-			return n;
-		got += (unsigned int)n;
+			lost = n;
+		else
+			got += (unsigned int)n;
 	}
 	p->turn++;
-	return (int)got;
+	return got ? (int)got : lost;
 }
 
 static int pool_pollfd(struct store *s)
