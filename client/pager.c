@@ -86,8 +86,14 @@ static void env_lost(void *ctx, enum core_loss why, space_id sp, uint64_t va, in
 	if (as && va)
 		snprintf(where, sizeof(where), " (process %d, page 0x%llx)", as->pid,
 			 (unsigned long long)va);
-	snprintf(text, sizeof(text), "%s%s; %llu pages were remote%s%s", loss_text(why), where,
-		 (unsigned long long)st->remote_pages, err ? ": " : "", err ? strerror(-err) : "");
+	/* A store that is lost has said which server, and how. */
+	if (why == LOSS_STORE && err == -EPIPE)
+		snprintf(text, sizeof(text), "%s; %llu pages were remote", err_text(err),
+			 (unsigned long long)st->remote_pages);
+	else
+		snprintf(text, sizeof(text), "%s%s; %llu pages were remote%s%s", loss_text(why),
+			 where, (unsigned long long)st->remote_pages, err ? ": " : "",
+			 err ? strerror(-err) : "");
 	lose(p, text);
 }
 

@@ -25,7 +25,8 @@ static int parse_node(struct parser *p, struct spec **out);
 static int wrong(const struct parser *p, const char *what)
 {
 	return err_set(-EINVAL,
-		       "'%.80s': %s at character %zu: write for example shm:/run/rmem.sock or ram",
+		       "'%.80s': %s at character %zu: write for example tcp:memhost:7770, "
+		       "shm:/run/rmem.sock or ram",
 		       p->text, what, (size_t)(p->at - p->text) + 1);
 }
 

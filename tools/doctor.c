@@ -113,7 +113,7 @@ const struct cli_command cli_doctor = {
 	.summary = "Checks what rmem needs on this machine; exit status 1 if it fails.",
 	.usage = "[--json] [--server SPEC]...",
 	.examples = "  rmem doctor\n"
-		    "  rmem doctor --server shm:/run/rmem.sock\n"
+		    "  rmem doctor --server shm:/run/rmem.sock --server tcp:memhost\n"
 		    "  rmem doctor --json | python3 -m json.tool\n",
 	.option = doctor_table,
 	.nr_options = sizeof(doctor_table) / sizeof(doctor_table[0]),

@@ -55,7 +55,10 @@ int tcp_addr_parse(const char *text, int any_port, struct tcp_addr *out)
 	if (is_v6 && !len)
 		return bad(text, "nothing between '[' and ']'");
 	if (!is_v6 && *rest && strchr(rest + 1, ':'))
-		return bad(text, "an IPv6 address goes in brackets, as in tcp:[::1]:7770");
+		return err_set(-EINVAL,
+			       "tcp:%.200s: an IPv6 address goes in brackets: write for example "
+			       "tcp:[fd00::1]:%d",
+			       text, TCP_DEFAULT_PORT);
 	if (!is_host(host, len, is_v6) || (*rest && *rest != ':'))
 		return bad(text, "not a host and a port");
 	memcpy(out->host, host, len);
