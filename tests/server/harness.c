@@ -75,6 +75,35 @@ void rmemd_start(struct rmemd *r, const char *const *args)
 	close(fd);
 }
 
+static void read_log(struct rmemd *r);
+
+/* It says which port it got. */
+static void wait_for_port(struct rmemd *r)
+{
+	static const char said[] = "listening on tcp:127.0.0.1:";
+	const char *at = NULL;
+
+	for (int ms = 0; ms < PATIENCE_MS && !at; ms += STEP_US / 1000) {
+		usleep(STEP_US);
+		read_log(r);
+		at = strstr(r->log, said);
+	}
+	assert_non_null(at);
+	snprintf(r->tcp_rest, sizeof(r->tcp_rest), "127.0.0.1:%d", atoi(at + strlen(said)));
+	r->tcp_spec = (struct spec){.scheme = (char *)"tcp", .rest = r->tcp_rest};
+	assert_int_equal(tcp_addr_parse(r->tcp_rest, false, &r->addr), 0);
+}
+
+void rmemd_start_tcp(struct rmemd *r, const char *const *args)
+{
+	const char *all[MAX_ARGS + 1] = {"--listen", "tcp:127.0.0.1:0", NULL};
+
+	for (int i = 0; i + 3 < MAX_ARGS && args[i]; i++)
+		all[i + 2] = args[i];
+	rmemd_start(r, all);
+	wait_for_port(r);
+}
+
 static void read_log(struct rmemd *r)
 {
 	char path[64];
@@ -186,6 +215,132 @@ int raw_lease(int fd, struct wire_leased *leased)
 	assert_true(slab_fd >= 0);
 	*leased = m.leased;
 	return slab_fd;
+}
+
+int tcp_raw_connect(const struct rmemd *r)
+{
+	int fd = tcp_connect(&r->addr, tcp_deadline_ns(PATIENCE_MS));
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+void tcp_raw_send(int fd, const struct wire_msg *m)
+{
+	uint8_t buf[WIRE_MAX_BYTES];
+	size_t bytes = wire_encode(m, buf);
+
+	assert_int_equal(tcp_send_until(fd, buf, bytes, tcp_deadline_ns(PATIENCE_MS)), 0);
+}
+
+void tcp_raw_recv(int fd, struct wire_msg *m)
+{
+	uint64_t deadline_ns = tcp_deadline_ns(PATIENCE_MS);
+	uint8_t buf[WIRE_MAX_BYTES];
+	int len;
+
+	assert_int_equal(tcp_recv_until(fd, buf, WIRE_HEADER_BYTES, deadline_ns), 0);
+	len = wire_length(buf, WIRE_HEADER_BYTES);
+	assert_true(len >= WIRE_HEADER_BYTES);
+	assert_int_equal(tcp_recv_until(fd, buf + WIRE_HEADER_BYTES,
+					(size_t)len - WIRE_HEADER_BYTES, deadline_ns),
+			 0);
+	assert_int_equal(wire_decode(buf, (size_t)len, m), 0);
+}
+
+void tcp_raw_expect_error(int fd, enum wire_error_code code)
+{
+	struct wire_msg m;
+
+	tcp_raw_recv(fd, &m);
+	assert_int_equal(m.type, WIRE_ERROR);
+	assert_int_equal(m.error.code, code);
+	assert_true(m.error.text[0] != '\0');
+}
+
+void tcp_raw_expect_end(int fd)
+{
+	uint8_t byte;
+
+	assert_int_equal(tcp_recv_until(fd, &byte, 1, tcp_deadline_ns(PATIENCE_MS)), -EPIPE);
+	close(fd);
+}
+
+void tcp_raw_hello(int fd, uint64_t wanted_bytes, struct wire_msg *welcome)
+{
+	struct wire_msg m = {.type = WIRE_HELLO,
+			     .request = 1,
+			     .hello = {.version_min = WIRE_VERSION_MIN,
+				       .version_max = WIRE_VERSION_MAX,
+				       .access = WIRE_ACCESS_MESSAGES,
+				       .wanted_bytes = wanted_bytes,
+				       .name = "test"}};
+
+	tcp_raw_send(fd, &m);
+	tcp_raw_recv(fd, welcome);
+}
+
+void tcp_pair_open(const struct rmemd *r, uint64_t bytes, struct tcp_pair *out)
+{
+	struct wire_msg m;
+
+	memset(out, 0, sizeof(*out));
+	out->fd[0] = tcp_raw_connect(r);
+	tcp_raw_hello(out->fd[0], bytes, &m);
+	assert_int_equal(m.type, WIRE_WELCOME);
+	out->welcome = m.welcome;
+	out->nr_slabs = (unsigned int)((bytes + m.welcome.slab_bytes - 1) / m.welcome.slab_bytes);
+	assert_true(out->nr_slabs <= 4);
+	m = (struct wire_msg){.type = WIRE_LEASE, .request = 2, .lease.nr_slabs = out->nr_slabs};
+	tcp_raw_send(out->fd[0], &m);
+	for (unsigned int i = 0; i < out->nr_slabs; i++) {
+		tcp_raw_recv(out->fd[0], &m);
+		assert_int_equal(m.type, WIRE_LEASED);
+		assert_int_equal(m.leased.access, WIRE_ACCESS_MESSAGES);
+		out->slab[i] = m.leased;
+	}
+	out->fd[1] = tcp_raw_connect(r);
+	m = (struct wire_msg){
+		.type = WIRE_JOIN, .request = 3, .join.session = out->welcome.session};
+	memcpy(m.join.token, out->welcome.token, WIRE_TOKEN_BYTES);
+	tcp_raw_send(out->fd[1], &m);
+	tcp_raw_recv(out->fd[1], &m);
+	assert_int_equal(m.type, WIRE_JOINED);
+}
+
+void tcp_pair_close(struct tcp_pair *pair)
+{
+	close(pair->fd[0]);
+	close(pair->fd[1]);
+}
+
+void tcp_raw_write(int fd, uint64_t slab, uint64_t off_bytes, uint32_t nr_pages, const char *pages)
+{
+	struct wire_msg m = {.type = WIRE_WRITE,
+			     .request = 11,
+			     .run = {.slab = slab, .off_bytes = off_bytes, .nr_pages = nr_pages}};
+
+	tcp_raw_send(fd, &m);
+	assert_int_equal(
+		tcp_send_until(fd, pages, nr_pages * PAGE_BYTES, tcp_deadline_ns(PATIENCE_MS)), 0);
+	tcp_raw_recv(fd, &m);
+	assert_int_equal(m.type, WIRE_WRITTEN);
+	assert_int_equal(m.request, 11);
+}
+
+void tcp_raw_read(int fd, uint64_t slab, uint64_t off_bytes, uint32_t nr_pages, char *pages)
+{
+	struct wire_msg m = {.type = WIRE_READ,
+			     .request = 12,
+			     .run = {.slab = slab, .off_bytes = off_bytes, .nr_pages = nr_pages}};
+
+	tcp_raw_send(fd, &m);
+	tcp_raw_recv(fd, &m);
+	assert_int_equal(m.type, WIRE_DATA);
+	assert_int_equal(m.request, 12);
+	assert_int_equal(m.data.nr_pages, nr_pages);
+	assert_int_equal(
+		tcp_recv_until(fd, pages, nr_pages * PAGE_BYTES, tcp_deadline_ns(PATIENCE_MS)), 0);
 }
 
 uint64_t free_bytes(const struct rmemd *r)

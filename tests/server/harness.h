@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 #include "client/store/open.h"
+#include "common/conn/tcp.h"
 #include "common/wire/wire.h"
 
 #define PATIENCE_MS 5000
@@ -25,7 +26,10 @@ struct rmemd {
 	char dir[32];
 	char path[48]; /* of its socket */
 	char log[4096];
-	struct spec spec; /* shm:path */
+	struct spec spec;     /* shm:path */
+	struct tcp_addr addr; /* of tcp_start() */
+	char tcp_rest[64];
+	struct spec tcp_spec; /* tcp:127.0.0.1:port */
 };
 
 /* Makes the folder; starts nothing. */
@@ -33,6 +37,9 @@ void rmemd_prepare(struct rmemd *r);
 
 /* Starts it listening on r->path; @args are further options, NULL ended. */
 void rmemd_start(struct rmemd *r, const char *const *args);
+
+/* The same, listening on a free port of 127.0.0.1 too. */
+void rmemd_start_tcp(struct rmemd *r, const char *const *args);
 
 /* Starts it with @args alone. */
 void rmemd_spawn(struct rmemd *r, const char *const *args);
@@ -60,6 +67,25 @@ void expect_free(const struct rmemd *r, uint64_t bytes);
 
 /* Waits until the path of its socket is gone: it has begun to stop. */
 void expect_no_socket(const struct rmemd *r);
+
+/* The same over tcp. A session on two connections, with slabs for @bytes. */
+struct tcp_pair {
+	int fd[2];
+	struct wire_welcome welcome;
+	struct wire_leased slab[4];
+	unsigned int nr_slabs;
+};
+
+int tcp_raw_connect(const struct rmemd *r);
+void tcp_raw_send(int fd, const struct wire_msg *m);
+void tcp_raw_recv(int fd, struct wire_msg *m);
+void tcp_raw_expect_error(int fd, enum wire_error_code code);
+void tcp_raw_expect_end(int fd);
+void tcp_raw_hello(int fd, uint64_t wanted_bytes, struct wire_msg *welcome);
+void tcp_pair_open(const struct rmemd *r, uint64_t bytes, struct tcp_pair *out);
+void tcp_pair_close(struct tcp_pair *pair);
+void tcp_raw_write(int fd, uint64_t slab, uint64_t off_bytes, uint32_t nr_pages, const char *pages);
+void tcp_raw_read(int fd, uint64_t slab, uint64_t off_bytes, uint32_t nr_pages, char *pages);
 
 int store_open(const struct rmemd *r, uint64_t bytes, struct store **out);
 
