@@ -92,18 +92,21 @@ void tcp_cut_off(struct server *s, struct client *c)
 	settle(s, c);
 }
 
-/* It has been told why: its session is over, it may read that. */
+/* It is told why, before the end of the other connection says it less well. */
 static void refused(struct server *s, struct client *c, int rc)
 {
 	struct client *other = session_other(c);
 
 	log_warn("dropped a client name=%s %s: %s", c->name, c->who, strerror(-rc));
-	if (other) {
-		peer_cut(other->peer);
-		settle(s, other);
-	}
 	server_set_deadline(s, c, shm_deadline_ns(LAST_WORDS_MS));
 	peer_last_words(c->peer);
+	if (!other)
+		return;
+	peer_go(c->peer);
+	if (tcp_ring_flush(s->ring))
+		log_debug("a refusal was not sent %s", c->who);
+	peer_cut(other->peer);
+	settle(s, other);
 }
 
 /* Answers what has come; -EPIPE or another -errno when that is the end. */

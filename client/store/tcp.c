@@ -50,14 +50,6 @@ static bool is_idle(const struct tcp_store *t)
 	return lane_is_idle(&t->lane[TCP_URGENT]) && lane_is_idle(&t->lane[TCP_BULK]);
 }
 
-static int lose(struct tcp_store *t, int rc)
-{
-	if (!t->lost)
-		snprintf(t->why, sizeof(t->why), "%s", err_text(rc));
-	t->lost = true;
-	return err_set(-EPIPE, "%s", t->why);
-}
-
 /* ---- time ---- */
 
 /* How long until the first lane has made no progress for too long; 0: it has. */
@@ -126,6 +118,34 @@ static int work(struct tcp_store *t)
 	while (!rc && tcp_ring_next(t->ring, &ev))
 		rc = on_event(t, &ev);
 	return rc ? rc : go(t);
+}
+
+/* ---- loss ---- */
+
+/* One connection ended; why may have been said on the other. */
+static int look_for_words(struct tcp_store *t, int rc)
+{
+	char why[sizeof(t->why)];
+	struct tcp_event ev;
+
+	snprintf(why, sizeof(why), "%s", err_text(rc));
+	while (rc != -ECONNABORTED && tcp_ring_next(t->ring, &ev))
+		if (ev.what != TCP_TIMED_OUT && ev.what != TCP_NUDGED)
+			rc = lane_event(ev.who, &ev);
+	for (unsigned int i = 0; i < TCP_NR_LANES && rc != -ECONNABORTED; i++)
+		if (!t->lane[i].receiving)
+			rc = loss_of_words(&t->session, t->lane[i].fd, NULL, 0);
+	return rc == -ECONNABORTED ? rc : err_set(-EPIPE, "%s", why);
+}
+
+static int lose(struct tcp_store *t, int rc)
+{
+	if (!t->lost && rc == -EPIPE)
+		rc = look_for_words(t, rc);
+	if (!t->lost)
+		snprintf(t->why, sizeof(t->why), "%s", err_text(rc));
+	t->lost = true;
+	return err_set(-EPIPE, "%s", t->why);
 }
 
 /* ---- store ---- */

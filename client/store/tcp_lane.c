@@ -264,8 +264,6 @@ int lane_event(struct lane *l, const struct tcp_event *ev)
 		l->sending = false;
 	else if (ev->what == TCP_RECEIVED)
 		l->receiving = false;
-	else
-		l->hung_up = true;
 	/* A receive under way brings the server's last words, or its end. */
 	if (ev->what == TCP_HUNG_UP || (ev->what == TCP_SENT && ev->res <= 0))
 		return l->receiving ? 0 : loss_of_words(l->session, l->fd, NULL, 0);

@@ -54,7 +54,7 @@ struct lane {
 	int fd;
 	uint64_t next_request;
 	uint64_t progress_ns; /* when anything moved last, or began to */
-	bool sending, receiving, hung_up;
+	bool sending, receiving;
 
 	struct lane_page page[LANE_MAX_PAGES];
 	uint32_t page_head, page_tail;
@@ -79,7 +79,7 @@ bool lane_add(struct lane *l, const struct store_req *req);
 /* Sends and receives what can be. */
 void lane_go(struct lane *l);
 
-/* Notes what came to pass. 0, or -EPIPE with err text when the server is lost. */
+/* Notes what came to pass. 0; when the server is lost, what tcp_loss.h says. */
 int lane_event(struct lane *l, const struct tcp_event *ev) __attribute__((warn_unused_result));
 
 static inline bool lane_is_idle(const struct lane *l)

@@ -38,6 +38,6 @@ int loss_of_words(const struct tcp_session *s, int fd, const uint8_t *words, siz
 	len = wire_length(buf, have);
 	if (len > 0 && (size_t)len <= have && wire_decode(buf, (size_t)len, &m) == 0 &&
 	    m.type == WIRE_ERROR)
-		return err_set(-EPIPE, "%s ended the lease: %s", s->server, m.error.text);
+		return err_set(-ECONNABORTED, "%s ended the lease: %s", s->server, m.error.text);
 	return err_set(-EPIPE, "%s sent what answers no request: is it an rmemd?", s->server);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a tcp server was lost, in one sentence. Each returns -EPIPE with err text. */
+/*
+ * How a tcp server was lost, in one sentence. Each returns with err text: -ECONNABORTED
+ * where the server itself has said why, else -EPIPE.
+ */
 #ifndef RMEM_STORE_TCP_LOSS_H
 #define RMEM_STORE_TCP_LOSS_H
 

@@ -3,7 +3,8 @@
 """kill.py RMEM TORTURE VICTIM: SIGKILL of one part at random moments.
 
 The job ends loudly or goes on, it never reads a wrong byte, and within two
-seconds of the end nothing is left. VICTIM: pager supervisor agent job server."""
+seconds of the end nothing is left. VICTIM: pager supervisor agent job server
+tcp_server."""
 
 import argparse
 import os
@@ -11,7 +12,7 @@ import random
 import signal
 import time
 
-from rmemtest import GONE_S, MIB, Failure, Run, check, main
+from rmemtest import GONE_S, MIB, Failure, Run, TcpServer, check, main
 
 JOB_MS = 1500
 FOOTPRINT_MIB = 96
@@ -32,11 +33,11 @@ def victim_pid(run, kind):
     return next(iter(run.named("rmem-agent")), 0)
 
 
-def kill_one(run, kind, delay):
+def kill_one(run, kind, delay, server_pid):
     """Kills the victim `delay` after the start, later when there is none yet."""
     time.sleep(delay)
     while run.proc.poll() is None:
-        pid = victim_pid(run, kind)
+        pid = server_pid or victim_pid(run, kind)
         if pid > 0:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -48,10 +49,16 @@ def kill_one(run, kind, delay):
 
 
 def one(rmem, torture, kind, delay):
-    servers = [] if kind == "server" else ["ram"]
+    if kind != "tcp_server":
+        return one_with(rmem, torture, kind, delay, [] if kind == "server" else ["ram"], None)
+    with TcpServer(rmem, 512 * MIB) as tcp:
+        return one_with(rmem, torture, kind, delay, [tcp.spec], tcp.proc.pid)
+
+
+def one_with(rmem, torture, kind, delay, servers, server_pid):
     with Run(rmem, [torture, str(FOOTPRINT_MIB), str(JOB_MS)], CAP, 512 * MIB, servers,
              sample=False) as run:
-        hit = kill_one(run, kind, delay)
+        hit = kill_one(run, kind, delay, server_pid)
         killed = time.monotonic()
         status = run.wait(END_S)
         took = time.monotonic() - killed
@@ -69,6 +76,7 @@ def one(rmem, torture, kind, delay):
         else:
             check(status == 125, f"status {status}: {err[-2000:]}")
             check(err.strip(), "stopped without a word")
+            check(kind != "tcp_server" or "server tcp:" in err, f"not named: {err[-2000:]}")
             check(took < JOB_MS / 1000 + GONE_S, f"took {took:.1f} s to stop")
         return True
 
@@ -77,7 +85,8 @@ def run():
     ap = argparse.ArgumentParser()
     ap.add_argument("rmem")
     ap.add_argument("torture")
-    ap.add_argument("victim", choices=["pager", "supervisor", "agent", "job", "server"])
+    ap.add_argument("victim", choices=["pager", "supervisor", "agent", "job", "server",
+                                       "tcp_server"])
     ap.add_argument("--rounds", type=int, default=20)
     ap.add_argument("--seed", type=int, default=int(time.time()))
     a = ap.parse_args()

@@ -255,6 +255,39 @@ class Run:
             time.sleep(0.02)
 
 
+class TcpServer:
+    """An rmemd of the same build on a free port of 127.0.0.1; use as a context."""
+
+    def __init__(self, rmem, capacity):
+        self.log = tempfile.NamedTemporaryFile(prefix="test-", dir="/var/tmp")
+        self.proc = subprocess.Popen(
+            [os.path.join(os.path.dirname(rmem), "rmemd"), "--listen", "tcp:127.0.0.1:0",
+             "--capacity", str(capacity)], stdin=subprocess.DEVNULL, stdout=self.log,
+            stderr=self.log)
+        self.spec = self.wait_for_port()
+
+    def said(self):
+        return read(self.log.name).decode(errors="replace")
+
+    def wait_for_port(self):
+        end = time.monotonic() + 10
+        while time.monotonic() < end and self.proc.poll() is None:
+            for word in self.said().replace(",", " ").split():
+                if word.startswith("tcp:127.0.0.1:"):
+                    return word
+            time.sleep(0.01)
+        self.proc.kill()
+        raise Failure(f"rmemd did not come up: {self.said()}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.proc.kill()
+        self.proc.wait()
+        self.log.close()
+
+
 def check_cap(run, stats, local, slack=SLACK):
     check(run.sampler.samples > 0, "the memory of the job was never sampled")
     check(run.sampler.peak <= local + slack,

@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """run_job.py RMEM PROGRAM: a job program under rmem does what it does alone.
 
-Runs PROGRAM and PROGRAM-static with the private server and with `ram`, at a
-quarter and at half of its memory: same status, same output, pages really left
+Runs PROGRAM and PROGRAM-static with the private server and with `ram`, some or
+(mode long) all with an rmemd by tcp too, at a quarter and at half of its memory: same status, same output, pages really left
 and came back, the cap held (sampled from outside), nothing is left."""
 
 import argparse
 import os
 
-from rmemtest import MIB, Failure, Run, check, check_cap, main, native
+from rmemtest import MIB, Failure, Run, TcpServer, check, check_cap, main, native
 
 TIMEOUT_S = 90
 
@@ -28,16 +28,19 @@ SPECIAL = {
     "segv_barrier": {"stays": 1 / 2},
     "torture": {"more": ["1500"]},
 }
+# Run by tcp in each mode but fast: the rest would show nothing that these don't.
+TCP = ("torture", "fork_cow", "fuzz_maps")
 LONG_FUZZ = [str(s) for s in range(1, 31)]
 
 
 def variants(program, mode):
     static = program + "-static"
     if mode == "long":
-        return [(p, s, r) for p in (program, static) for s in ("ram", "") for r in (4, 2)]
+        return [(p, s, r) for p in (program, static) for s in ("ram", "", "tcp") for r in (4, 2)]
     if mode == "fast":
         return [(program, "ram", 4), (static, "", 4)]
-    return [(program, "ram", 4), (static, "", 4), (program, "", 2)]
+    usual = [(program, "ram", 4), (static, "", 4), (program, "", 2)]
+    return usual + [(program, "tcp", 4)] if os.path.basename(program) in TCP else usual
 
 
 def check_moved(run, st, local, quarter, special):
@@ -51,6 +54,16 @@ def check_moved(run, st, local, quarter, special):
 
 
 def one(rmem, program, server, ratio, mib, more, special):
+    if server != "tcp":
+        return one_with(rmem, program, server, ratio, mib, more, special)
+    with TcpServer(rmem, 4 * mib * MIB) as tcp:
+        rc = one_with(rmem, program, tcp.spec, ratio, mib, more, special)
+        check(tcp.proc.poll() is None, f"the server ended: {tcp.said()[-1000:]}")
+        check("dropped" not in tcp.said(), f"the server complains: {tcp.said()[-1000:]}")
+    return rc
+
+
+def one_with(rmem, program, server, ratio, mib, more, special):
     command = [program, str(mib)] + ([more] if more else [])
     want_status, want_out, alone_s, _ = native(command, TIMEOUT_S)
     if want_status == 77:
