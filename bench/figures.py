@@ -9,6 +9,7 @@ import procfs
 import zram
 from jobs import BenchError, median, rotated
 from report import Row
+from tcp import tcp
 
 MIB = 1 << 20
 GB = 1e9
@@ -302,4 +303,4 @@ def half(bench):
     return rows, raw
 
 
-ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half)}
+ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp)}

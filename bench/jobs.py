@@ -14,8 +14,9 @@ import tempfile
 import time
 
 TIMEOUT_S = 240
-PROGRAMS = ("access", "first", "fits", "peak", "touch")
+PROGRAMS = ("access", "first", "fits", "peak", "tcp", "touch")
 CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static"]
+OURS = ["rmem_client", "rmem_common", "rmem_base"]  # what "tcp" is linked with
 BARE = ["-nostdlib", "-ffreestanding", "-fno-stack-protector"]
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
@@ -146,6 +147,9 @@ class Bench:
     def _compile(self, name):
         cmd = ["cc", *CFLAGS, "-I", self.args.root, *(BARE if name == "first" else []), "-o",
                self.program(name), os.path.join(self.args.root, "bench", name + ".c")]
+        if name == "tcp":
+            cmd.remove("-static")
+            cmd += [f"{self.args.build}/lib{lib}.a" for lib in OURS] + ["-luring"]
         p = subprocess.run(cmd, stderr=subprocess.PIPE, text=True, check=False)
         if p.returncode:
             raise BenchError(f"{' '.join(cmd)}: {p.stderr.strip()}")

@@ -19,7 +19,7 @@
 
 int tcp_begin(struct server *s)
 {
-	int rc = tcp_ring_open(RING_ENTRIES, &s->ring);
+	int rc = tcp_ring_open(RING_ENTRIES, TCP_WAITS_IN_RING, &s->ring);
 
 	if (!rc)
 		tcp_watch(s);

@@ -306,7 +306,7 @@ static int parse_spec(const struct spec *spec, struct tcp_addr *a, unsigned int 
 
 static int open_lanes(struct tcp_store *t)
 {
-	int rc = tcp_ring_open(RING_ENTRIES, &t->ring);
+	int rc = tcp_ring_open(RING_ENTRIES, TCP_POLLS_FD, &t->ring);
 
 	if (rc)
 		return rc;

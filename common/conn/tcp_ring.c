@@ -20,15 +20,18 @@ struct tcp_ring {
 	bool dead;
 };
 
-/* Completions are worked off when we enter the kernel anyway, not by an interrupt. */
-static int open_uring(unsigned int entries, struct io_uring *out)
+/* Completions are worked off when we enter the kernel anyway, not by an interrupt; put
+ * off until we wait, they would not make the descriptor readable. */
+static int open_uring(unsigned int entries, enum tcp_waiting how, struct io_uring *out)
 {
 	static const unsigned int flags[] = {
-		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0, /* before Linux 5.19 */
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, /* Linux 6.1 */
+		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,	 /* Linux 5.19 */
+		0,
 	};
 	int rc = -EINVAL;
 
-	for (size_t i = 0; i < 2 && rc == -EINVAL; i++) {
+	for (size_t i = how == TCP_POLLS_FD; i < 3 && rc == -EINVAL; i++) {
 		struct io_uring_params p = {
 			.flags = flags[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
 			.cq_entries = entries * CQ_PER_SQ,
@@ -54,14 +57,14 @@ static int cannot_open(int rc)
 	return err_set(rc, "tcp: can't set up io_uring: %s", strerror(-rc));
 }
 
-int tcp_ring_open(unsigned int entries, struct tcp_ring **out)
+int tcp_ring_open(unsigned int entries, enum tcp_waiting how, struct tcp_ring **out)
 {
 	struct tcp_ring *r = calloc(1, sizeof(*r));
 	int rc;
 
 	if (!r)
 		return err_set(-ENOMEM, "out of memory");
-	rc = open_uring(entries, &r->uring);
+	rc = open_uring(entries, how, &r->uring);
 	if (rc) {
 		free(r);
 		return cannot_open(rc);
@@ -145,6 +148,7 @@ void tcp_ring_recv(struct tcp_ring *r, int fd, struct msghdr *msg, void *who)
 	if (!sqe)
 		return;
 	io_uring_prep_recvmsg(sqe, fd, msg, 0);
+	sqe->ioprio = IORING_RECVSEND_POLL_FIRST; /* asked for just now, it can't be there */
 	mark(sqe, TCP_RECEIVED, who);
 }
 

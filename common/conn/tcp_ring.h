@@ -32,8 +32,15 @@ struct tcp_event {
 
 struct tcp_ring;
 
+/* How its owner waits. */
+enum tcp_waiting {
+	TCP_WAITS_IN_RING, /* by tcp_ring_wait() alone, always the thread that opened it */
+	TCP_POLLS_FD,
+};
+
 /* 0 and returns owned, or -errno with err text. */
-int tcp_ring_open(unsigned int entries, struct tcp_ring **out) __attribute__((warn_unused_result));
+int tcp_ring_open(unsigned int entries, enum tcp_waiting how, struct tcp_ring **out)
+	__attribute__((warn_unused_result));
 
 /* Accepts NULL. Operations under way are given up. */
 void tcp_ring_close(struct tcp_ring *r);
