@@ -29,8 +29,7 @@ const struct cli_command cli_run = {
 	.usage = "[OPTION]... [--] CMD [ARG]...",
 	.examples = "  rmem run --local 2G --remote 16G ./bigjob\n"
 		    "  rmem run --local 25% --summary -- sort -o out.txt in.txt\n"
-		    "  rmem run --server tcp:memhost --remote 64G ./bigjob\n"
-		    "  rmem run --server shm:/run/rmem.sock --stats run.json python3 train.py\n",
+		    "  rmem run --server tcp:memhost --stats run.json python3 train.py\n",
 	.more = options_more,
 	.option = options_table,
 	.nr_options = OPTIONS_NR,

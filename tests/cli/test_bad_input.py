@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import tempfile
+import time
 
 from rmemtest import Case, RMEM, main
 
@@ -128,6 +129,42 @@ class BadInput(Case):
                 c.close()
             self.assertEqual(p.returncode, 125)
             self.assertEqual(len(err.decode().splitlines()), 1, err)
+
+    def test_tcp_servers_that_are_none(self):
+        for spec, says in (("tcp:127.0.0.1:1", "nobody listens there: start rmemd --listen"),
+                           ("tcp:no-such-host.invalid", "no machine of that name"),
+                           ("tcp:127.0.0.1:99999", "the port is not a number from 1 to 65535"),
+                           ("tcp:fd00::1", "in brackets"),
+                           ("tcp::7770", "names no machine"),
+                           ("tcp:127.0.0.1:1,timeout=0", "not a number of seconds")):
+            with self.subTest(spec):
+                text = self.refused(["run", "--server", spec, "--remote", "64M", "true"], lines=1)
+                self.assertIn(says, text)
+
+    def test_tcp_server_that_speaks_something_else(self):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            s.listen(8)
+            s.settimeout(20)
+            p = self.start(RMEM, "run", "--server", f"tcp:127.0.0.1:{s.getsockname()[1]}",
+                           "--remote", "64M", "true")
+            c, _ = s.accept()
+            c.sendall(b"220 ftp\r\n")
+            _, err = p.communicate(timeout=30)
+            c.close()
+        self.assertEqual(p.returncode, 125)
+        self.assertEqual(len(err.decode().splitlines()), 1, err)
+        self.assertIn("does not speak rmem's protocol", err.decode())
+
+    def test_tcp_server_that_says_nothing(self):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            s.listen(8)
+            begin = time.monotonic()
+            text = self.refused(["run", "--server", f"tcp:127.0.0.1:{s.getsockname()[1]}",
+                                 "--remote", "64M", "true"], lines=1)
+            self.assertLess(time.monotonic() - begin, 8)
+        self.assertIn("did not answer in time", text)
 
     def test_user_without_rights(self):
         p = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",

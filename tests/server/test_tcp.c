@@ -410,6 +410,35 @@ static void any_stream_ends_in_peace(void **state)
 	expect_free(&r, MIB(256));
 }
 
+/* ---- where it listens ---- */
+
+static void expect_no_start(const char *listen, const char *says)
+{
+	struct rmemd second;
+
+	rmemd_prepare(&second);
+	rmemd_spawn(&second, (const char *const[]){"--listen", listen, "--capacity", "1M", NULL});
+	assert_int_equal(rmemd_wait(&second), 1);
+	if (!strstr(second.log, says))
+		fail_msg("expected \"%s\" in \"%s\"", says, second.log);
+	rmemd_cleanup(&second);
+}
+
+static void where_it_can_t_listen_is_said(void **state)
+{
+	char listen[80];
+
+	(void)state;
+	snprintf(listen, sizeof(listen), "tcp:%s", r.tcp_rest);
+	expect_no_start(listen, "somebody listens there already");
+	expect_no_start("tcp:192.0.2.77:0", "not an address of this machine");
+	expect_no_start("tcp:no-such-host.invalid", "no machine of that name");
+	expect_no_start("tcp:127.0.0.1:65536", "the port is not a number");
+	expect_no_start("tcp:::1", "in brackets");
+	expect_no_start("tcp", "names no address");
+	expect_no_start("udp:127.0.0.1:1", "not served here");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
@@ -427,6 +456,7 @@ int main(void)
 		T(who_does_not_listen_is_not_listened_to),
 		T(a_client_cut_off_in_the_middle_of_a_page_is_gone),
 		T(any_stream_ends_in_peace),
+		T(where_it_can_t_listen_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
