@@ -281,8 +281,7 @@ int client_serve(struct client *c, struct server *s)
 
 	for (int i = 0; i < MESSAGES_AT_ONCE; i++) {
 		ssize_t n = shm_recv(c->fd, buf, sizeof(buf), NULL);
-		enum request_op op;
-		int rc;
+		int type, rc;
 
 		if (n == -EAGAIN)
 			return 0;
@@ -291,9 +290,9 @@ int client_serve(struct client *c, struct server *s)
 		if (n < 0)
 			return (int)n;
 		rc = wire_decode(buf, (size_t)n, &in);
-		op = rc ? REQUEST_OTHER : request_op_of(in.type);
+		type = rc ? 0 : in.type;
 		rc = rc ? client_refuse_undecoded(c, rc, in.request) : client_answer(c, s, &in);
-		s->numbers.requests[op][rc && rc != -EPIPE]++;
+		server_count(&s->numbers, (enum wire_type)type, rc);
 		if (rc)
 			return rc;
 	}

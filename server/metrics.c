@@ -12,13 +12,19 @@
 #include "common/base/log.h"
 #include "common/metrics/http.h"
 
-enum request_op request_op_of(enum wire_type type)
+static enum request_op op_of(enum wire_type type)
 {
 	switch (type) {
 	case WIRE_HELLO:
 		return REQUEST_HELLO;
+	case WIRE_JOIN:
+		return REQUEST_JOIN;
 	case WIRE_LEASE:
 		return REQUEST_LEASE;
+	case WIRE_READ:
+		return REQUEST_READ;
+	case WIRE_WRITE:
+		return REQUEST_WRITE;
 	case WIRE_STATUS:
 		return REQUEST_STATUS;
 	case WIRE_BYE:
@@ -26,6 +32,11 @@ enum request_op request_op_of(enum wire_type type)
 	default:
 		return REQUEST_OTHER;
 	}
+}
+
+void server_count(struct server_numbers *n, enum wire_type type, int rc)
+{
+	n->requests[op_of(type)][rc && rc != -EPIPE]++;
 }
 
 static void gauge(struct metrics_text *out, const char *name, const char *help, uint64_t value)
@@ -36,7 +47,8 @@ static void gauge(struct metrics_text *out, const char *name, const char *help, 
 
 static void put_requests(struct metrics_text *out, const struct server_numbers *n)
 {
-	static const char *const op[REQUEST_OPS] = {"hello", "lease", "status", "bye", "other"};
+	static const char *const op[REQUEST_OPS] = {"hello", "join",   "lease", "read",
+						    "write", "status", "bye",	"other"};
 
 	metrics_family(out, "rmemd_requests_total", METRICS_COUNTER,
 		       "Requests of clients that were answered.");

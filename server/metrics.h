@@ -12,7 +12,16 @@
 
 #include "common/wire/wire.h"
 
-enum request_op { REQUEST_HELLO, REQUEST_LEASE, REQUEST_STATUS, REQUEST_BYE, REQUEST_OTHER };
+enum request_op {
+	REQUEST_HELLO,
+	REQUEST_JOIN,
+	REQUEST_LEASE,
+	REQUEST_READ,
+	REQUEST_WRITE,
+	REQUEST_STATUS,
+	REQUEST_BYE,
+	REQUEST_OTHER,
+};
 #define REQUEST_OPS (REQUEST_OTHER + 1)
 
 struct server_numbers {
@@ -25,7 +34,8 @@ struct exporter {
 	pid_t pid;
 };
 
-enum request_op request_op_of(enum wire_type type);
+/* A request of @type (0: it was no message) was served with @rc; -EPIPE is a goodbye. */
+void server_count(struct server_numbers *n, enum wire_type type, int rc);
 
 /* Serves at @address (NULL: not at all). 0 or -errno with err text. */
 int exporter_open(struct exporter *e, const char *address) __attribute__((warn_unused_result));

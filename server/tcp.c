@@ -55,6 +55,7 @@ int tcp_admit(struct server *s, int listen_fd)
 	snprintf(who, sizeof(who), "from=%s", from);
 	if (s->nr_clients >= SERVER_MAX_CLIENTS) {
 		turn_away(fd, who);
+		s->numbers.refused_clients++;
 		return 0;
 	}
 	rc = client_open(fd, &c);
@@ -121,6 +122,7 @@ static int serve(struct server *s, struct client *c)
 		if (!n)
 			return 0;
 		rc = n < 0 ? client_refuse_undecoded(c, n, in.request) : client_answer(c, s, &in);
+		server_count(&s->numbers, (enum wire_type)(n < 0 ? 0 : in.type), rc);
 	}
 	return rc;
 }

@@ -50,7 +50,7 @@ CALLS = {
         r"client/[a-z_]*probe[a-z_]*\.[ch]",
     r"\bio_uring_[a-z]+": r"common/conn/tcp[a-z_]*\.[ch]",
     r"\b(socket|connect|accept4?|listen|sendmsg|recvmsg|setsockopt)\(":
-        r"common/conn/[a-z_]+\.[ch]|client/capture/[a-z_]+\.[ch]",
+        r"common/conn/[a-z_]+\.[ch]|common/metrics/address\.c|client/capture/[a-z_]+\.[ch]",
     r"\bibv_[a-z]+|\brdma_[a-z]+\(": r".*rdma[a-z_]*\.[ch]",
     r"\bMHD_[a-z_]+\(": r"common/metrics/http\.c",
     r"\b(initscr|newterm|endwin|getch)\(": r"tools/[a-z_]*terminal\.c",
