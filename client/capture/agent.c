@@ -125,15 +125,42 @@ static AGENT_CODE void set_run(pageset *s, unsigned int idx, unsigned int nr)
 		pageset_add(s, idx++);
 }
 
-/* One page that would not go: why, for the pager to decide. */
+/* Is a page mapped at @va? Touches nothing. */
+static AGENT_CODE bool agent_has_page(uint64_t va)
+{
+	unsigned char here = 0;
+
+	return !sys(__NR_mincore, va, PAGE_BYTES, &here, 0) && (here & 1);
+}
+
+/* One page that would not go: why, for the pager to decide. EEXIST: it has gone
+ * already, see agent_taken(). */
 static AGENT_CODE void agent_refused(struct agent_cmd *cmd, unsigned int idx, long err)
 {
 	if (err == -EBUSY)
 		pageset_add(&cmd->busy, idx);
 	else if (err == -EINVAL)
 		pageset_add(&cmd->invalid, idx);
-	else if (err != -ENOENT)
+	else if (err != -ENOENT && err != -EEXIST)
 		cmd->err = (int32_t)err;
+}
+
+/*
+ * MOVE may take pages and not count them: Linux 6.18 repeats a step that met a
+ * changing page table entry, then takes it for undone, moves it once more and
+ * says EEXIST (traps.move_uncounted). So what was taken is not what MOVE says
+ * but what is in A, which every command leaves empty.
+ */
+static AGENT_CODE void agent_taken(struct agent_ring *ring, struct agent_cmd *cmd)
+{
+	unsigned char here[CHUNK_PAGES];
+	unsigned int idx;
+
+	if (sys(__NR_mincore, half_va(ring->scratch_a, cmd), CHUNK_BYTES, here, 0))
+		return;
+	for (idx = 0; idx < CHUNK_PAGES; idx++)
+		if (here[idx] & 1)
+			pageset_add(&cmd->moved, idx);
 }
 
 /* Job to A. False when an event is unread: no page may be taken any more. */
@@ -184,9 +211,10 @@ static AGENT_CODE void agent_give_back(struct agent_ring *ring, struct agent_cmd
 {
 	uint64_t off = (uint64_t)idx << PAGE_SHIFT;
 	uint64_t a = half_va(ring->scratch_a, cmd);
+	long n = agent_uffd_move(ring->uffd_job, cmd->va + off, a + off, 1, 0);
 
 	pageset_del(&cmd->moved, idx);
-	if (agent_uffd_move(ring->uffd_job, cmd->va + off, a + off, 1, 0) == 1)
+	if (n == 1 || (n == -EEXIST && !agent_has_page(a + off)))
 		pageset_add(&cmd->busy, idx);
 	else
 		cmd->err = -EIO;
@@ -206,6 +234,8 @@ static AGENT_CODE void agent_stow_run(struct agent_ring *ring, struct agent_cmd 
 
 		n = agent_uffd_move(ring->uffd_scratch, b + off, a + off, nr,
 				    UFFDIO_MOVE_MODE_DONTWAKE);
+		if (n == -EEXIST && !agent_has_page(a + off))
+			n = 1; /* uncounted */
 		if (n < 0 && ++tries < AGENT_RETRIES) {
 			sys(__NR_sched_yield, 0, 0, 0, 0);
 			continue;
@@ -298,6 +328,7 @@ static AGENT_CODE void agent_move(struct agent_self *self, struct agent_cmd *cmd
 		if (!agent_take_run(ring, cmd, idx, end - idx))
 			break;
 	}
+	agent_taken(ring, cmd);
 	for (idx = pageset_next(&cmd->moved, 0); idx < CHUNK_PAGES;
 	     idx = pageset_next(&cmd->moved, end)) {
 		end = pageset_next_gap(&cmd->moved, idx);

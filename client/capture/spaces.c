@@ -200,6 +200,17 @@ int agent_post(struct aspace *sp, const struct agent_cmd *cmd)
 	return 0;
 }
 
+/* Between two commands nothing is in scratch A: a page there would be a page of
+ * the job that nobody knows of. Asked here since the agent can't see what the
+ * host has swapped out. */
+static bool scratch_a_is_empty(const struct aspace *sp, unsigned int half)
+{
+	uint64_t start = sp->scratch_a + half * CHUNK_BYTES, end = start + CHUNK_BYTES, at;
+	int err = proc_next_present(sp->pagemap_fd, start, end, &at);
+
+	return err || at == end; /* an error: the process is ending */
+}
+
 static void answered(struct capture *cp, struct aspace *sp, const struct command *cmd,
 		     const struct agent_cmd *got)
 {
@@ -207,7 +218,7 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 	case AGENT_MOVE:
 		if (got->err && got->err != -EAGAIN)
 			log_debug("agent: a move ended early err=%d", got->err);
-		if (got->err == -EIO)
+		if (got->err == -EIO || !scratch_a_is_empty(sp, cmd->half))
 			cp->fatal = "a page is stuck in scratch";
 		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->busy, &got->invalid,
 			   got->overtaken);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -365,6 +366,66 @@ static void unread_event_overtakes_a_move(void **state)
 	assert_int_equal(victim_wait(&v), 0);
 }
 
+/* One thread sets the page's accessed bit, the other clears it, until killed. */
+static void *touch_forever(void *page)
+{
+	for (;;)
+		(void)*(volatile char *)page;
+	return NULL;
+}
+
+static void touched_and_cooled(void *arg)
+{
+	uint64_t *p = map_at(AREA_VA, CHUNK_BYTES, PROT_READ | PROT_WRITE);
+	pthread_t t;
+
+	(void)arg;
+	madvise(p, CHUNK_BYTES, MADV_NOHUGEPAGE);
+	*p = pattern(0);
+	if (pthread_create(&t, NULL, touch_forever, p))
+		_exit(9);
+	say_ready();
+	for (;;)
+		madvise(p, PAGE_BYTES, MADV_COLD);
+}
+
+/* The kernel's count of what it moved is wrong now and then (traps.move_uncounted):
+ * a page is in scratch and said to be, or it is at home. */
+static void page_is_where_the_agent_says(void **state)
+{
+	const pageset first = {{1}};
+	uint64_t end_ns = now_ns() + 3000000000ULL, moved = 0, word;
+	static char page[PAGE_BYTES] __attribute__((aligned(4096)));
+	struct uffdio_copy copy = {.dst = AREA_VA, .src = (uint64_t)page, .len = PAGE_BYTES};
+	struct agent_cmd cmd;
+	struct victim v;
+	pageset here;
+	int pagemap;
+
+	(void)state;
+	victim_fork(&v, touched_and_cooled, NULL);
+	victim_ready(&v);
+	victim_must_inject(&v);
+	register_range(&v, AREA_VA, CHUNK_BYTES);
+	pagemap = proc_open_pagemap(v.pid);
+	while (now_ns() < end_ns) {
+		move_chunk(&v, AREA_VA, 0, &first, &cmd);
+		assert_int_equal(cmd.err, 0);
+		assert_int_equal(proc_present(pagemap, AREA_VA, AREA_VA + PAGE_BYTES, &here), 0);
+		assert_int_equal(pageset_has(&cmd.moved, 0), !pageset_has(&here, 0));
+		if (!pageset_has(&cmd.moved, 0))
+			continue;
+		copy_out(&v, 0, &first, page);
+		memcpy(&word, page, sizeof(word));
+		assert_int_equal(word, pattern(0));
+		assert_int_equal(ioctl(v.agent.uffd_job, UFFDIO_COPY, &copy), 0);
+		moved++;
+	}
+	assert_true(moved > 0);
+	close(pagemap);
+	victim_kill(&v);
+}
+
 static void busy_forever(void *arg)
 {
 	(void)arg;
@@ -433,6 +494,7 @@ int main(void)
 		TEST(pages_are_sorted_by_what_they_are),
 		TEST(shared_page_is_busy_until_populated),
 		TEST(unread_event_overtakes_a_move),
+		TEST(page_is_where_the_agent_says),
 		TEST(process_dies_when_nobody_is_left),
 		TEST(exit_leaves_only_code),
 	};
