@@ -43,10 +43,15 @@ struct proc_stat {
 	char state;
 	uint64_t minflt;
 	uint64_t start_ticks; /* tells a reused pid apart */
+	unsigned int nr_threads;
 	bool kthread;
 	char comm[16];
 };
 int proc_stat(pid_t pid, struct proc_stat *out);
+
+/* A task of the process that has its memory: @pid itself, unless its first thread
+ * has ended before others. Then /proc/@pid shows no memory, and kcmp none. */
+pid_t proc_mm_task(pid_t pid);
 
 /* Does a thread of the process wait inside fork, vfork or clone? 1, 0, or -errno. */
 int proc_in_fork(pid_t pid);

@@ -55,10 +55,10 @@ int proc_stat(pid_t pid, struct proc_stat *out)
 	*out = (struct proc_stat){0};
 	snprintf(out->comm, sizeof(out->comm), "%.15s", open_at + 1);
 	if (sscanf(close_at + 1,
-		   " %c %d %d %d %*d %*d %u %" SCNu64 " %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+		   " %c %d %d %d %*d %*d %u %" SCNu64 " %*u %*u %*u %*u %*u %*d %*d %*d %*d %u "
 		   "%*d %" SCNu64,
 		   &out->state, &out->ppid, &out->pgid, &out->sid, &flags, &out->minflt,
-		   &out->start_ticks) != 7)
+		   &out->nr_threads, &out->start_ticks) != 8)
 		return -EIO;
 	out->kthread = flags & PROC_PF_KTHREAD;
 	return 0;
@@ -137,6 +137,23 @@ int proc_same_space(pid_t a, pid_t b)
 	if (ret < 0)
 		return -errno;
 	return ret == 0;
+}
+
+pid_t proc_mm_task(pid_t pid)
+{
+	struct proc_stat st;
+	pid_t *tids = NULL, found = pid;
+	size_t nr = 0;
+
+	if (proc_stat(pid, &st) || st.state != 'Z' || st.nr_threads < 2 ||
+	    proc_tids(pid, &tids, &nr))
+		return pid;
+	for (size_t i = 0; i < nr && found == pid; i++)
+		if (tids[i] != pid && !proc_stat(tids[i], &st) && st.state != 'Z' &&
+		    st.state != 'X')
+			found = tids[i];
+	free(tids);
+	return found;
 }
 
 int proc_in_fork(pid_t pid)

@@ -112,7 +112,7 @@ int proc_thread_pages(pid_t pid, uint64_t **out, size_t *nr)
 	char path[64];
 	int mem_fd, err;
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", proc_mm_task(pid));
 	mem_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (mem_fd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;

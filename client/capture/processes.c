@@ -139,6 +139,12 @@ static bool must_look(struct capture *cp, pid_t *above)
 	return made || full;
 }
 
+/* A first thread that ended before others is a zombie as well. */
+static bool is_over(const struct proc_stat *st)
+{
+	return st->state == 'X' || (st->state == 'Z' && st->nr_threads < 2);
+}
+
 static void discover(struct capture *cp)
 {
 	pid_t *pids = NULL, above;
@@ -157,7 +163,7 @@ static void discover(struct capture *cp)
 
 			if (!pids[i] || process_find(cp, pids[i]))
 				continue;
-			if (proc_stat(pids[i], &st) || st.state == 'Z' || st.state == 'X')
+			if (proc_stat(pids[i], &st) || is_over(&st))
 				pids[i] = 0;
 			else if (is_jobs(cp, pids[i], st.ppid) && strcmp(st.comm, AGENT_NAME)) {
 				process_add(cp, pids[i], &st);
@@ -168,14 +174,51 @@ static void discover(struct capture *cp)
 	free(pids);
 }
 
-/* Somebody else who still lives in the space, once @gone does not. */
-static struct process *heir_of(const struct capture *cp, const struct aspace *sp,
+/*
+ * Does the process live in the space? 1, 0, or -errno. A thread that has ended
+ * is in no space; so when the first one has, all of them are asked, and asked
+ * again when there are others by then.
+ */
+static int lives_in(const struct process *p, const struct aspace *sp)
+{
+	int same = proc_same_space(p->pid, sp->agent.pid);
+	pid_t *tids = NULL, *before = NULL;
+	size_t nr = 0, nr_before = 0;
+	struct proc_stat st;
+	bool settled = false;
+
+	if (same || proc_stat(p->pid, &st) || st.state != 'Z' || st.nr_threads < 2)
+		return same;
+	while (!same && !settled) {
+		free(before);
+		before = tids;
+		nr_before = nr;
+		tids = NULL;
+		same = proc_tids(p->pid, &tids, &nr);
+		if (same)
+			break;
+		settled = before && nr == nr_before && !memcmp(tids, before, nr * sizeof(*tids));
+		for (size_t i = 0; !settled && same != 1 && i < nr; i++)
+			same = proc_same_space(tids[i], sp->agent.pid);
+	}
+	free(before);
+	free(tids);
+	return same;
+}
+
+/* Somebody else who still lives in the space, once @gone does not: perhaps made
+ * by it a moment ago, and not known yet. */
+static struct process *heir_of(struct capture *cp, const struct aspace *sp,
 			       const struct process *gone)
 {
-	for (struct process *p = cp->procs; p; p = p->next)
-		if (p != gone && p->space == sp &&
-		    (!sp->agent.ring || proc_same_space(p->pid, sp->agent.pid) != 0))
+	if (sp->agent.ring)
+		discover(cp);
+	for (struct process *p = cp->procs; p; p = p->next) {
+		if (p == gone)
+			continue;
+		if (sp->agent.ring ? lives_in(p, sp) == 1 : p->space == sp)
 			return p;
+	}
 	return NULL;
 }
 
@@ -197,6 +240,7 @@ static void left_space(struct capture *cp, struct process *p)
 	heir = heir_of(cp, sp, p);
 	if (heir) {
 		heir->borrows = false;
+		heir->space = sp;
 		heir->state = PROC_MANAGED;
 		sp->pid = heir->pid;
 	} else if (sp->agent.ring || !uffd_alive(sp->uffd)) {
@@ -237,7 +281,7 @@ static void check_space(struct capture *cp, struct process *p)
 		return;
 	}
 	/* In this order: see agent_is_dead(). */
-	if (p->space && p->space->agent.ring && proc_same_space(p->pid, p->space->agent.pid) == 0 &&
+	if (p->space && p->space->agent.ring && lives_in(p, p->space) == 0 &&
 	    !agent_is_dead(p->space))
 		left_space(cp, p);
 }
@@ -246,7 +290,7 @@ static void check_space(struct capture *cp, struct process *p)
 static void adopt_or_bury(struct capture *cp, struct aspace *sp)
 {
 	for (struct process *p = cp->procs; p; p = p->next)
-		if (!p->space && proc_same_space(p->pid, sp->agent.pid) == 1) {
+		if (!p->space && lives_in(p, sp) == 1) {
 			p->space = sp;
 			p->state = PROC_MANAGED;
 			sp->pid = p->pid;
@@ -399,14 +443,29 @@ static uint64_t trigger_bytes(const struct capture *cp)
 	return cp->cap_bytes - (guard < MIB(64) ? guard : MIB(64));
 }
 
+/* The task by which the memory was seen has ended; perhaps not all have, or one
+ * of them has become the first by exec. */
+static void measure_by_another(struct process *p)
+{
+	int fd = proc_open_statm(proc_mm_task(p->pid));
+
+	p->anon_bytes = 0;
+	if (fd < 0)
+		return;
+	close(p->statm_fd);
+	p->statm_fd = fd;
+	if (proc_statm(fd, &p->virt_bytes, &p->anon_bytes))
+		p->anon_bytes = 0;
+}
+
 static void measure(struct capture *cp)
 {
 	uint64_t now = capture_now_ns(), sum = 0, unmanaged = 0;
 	unsigned int nr = 0;
 
 	for (struct process *p = cp->procs; p; p = p->next) {
-		if (proc_statm(p->statm_fd, &p->virt_bytes, &p->anon_bytes))
-			p->anon_bytes = 0;
+		if (proc_statm(p->statm_fd, &p->virt_bytes, &p->anon_bytes) || !p->virt_bytes)
+			measure_by_another(p);
 		p->counted_bytes = p->anon_bytes;
 		if (!p->borrows) {
 			sum += p->anon_bytes;
