@@ -5,6 +5,7 @@
  * the kernel's no longer, and must not be lost with the pager.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "client/capture/capture.h"
@@ -54,6 +55,21 @@ static void remapped(struct capture *cp, struct aspace *sp, const struct uffd_ms
 	core_remapped(cp->core, sp->id, from, to, bytes);
 }
 
+/*
+ * Scratch has no page that a fault could bring: a thread of the job that waits
+ * for one would wait for ever. mlockall(MCL_CURRENT) gets there, as it wants
+ * every mapping present. Others who read our memory may wait.
+ */
+static bool is_strange(const struct aspace *sp, uint64_t va, pid_t tid)
+{
+	char path[64];
+
+	if (!sp->agent.ring || va < sp->own_start || va >= sp->own_end || tid == sp->agent.pid)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d", sp->pid, tid);
+	return access(path, F_OK) == 0;
+}
+
 static void deliver(struct capture *cp, struct aspace *sp, const struct uffd_msg *m)
 {
 	struct core *c = cp->core;
@@ -63,6 +79,11 @@ static void deliver(struct capture *cp, struct aspace *sp, const struct uffd_msg
 	case UFFD_EVENT_PAGEFAULT:
 		aspace_faulted(cp, sp, (pid_t)m->arg.pagefault.feat.ptid);
 		tid = m->arg.pagefault.feat.ptid;
+		if (is_strange(sp, m->arg.pagefault.address, (pid_t)tid)) {
+			cp->fatal = "a process locked all of its memory (mlockall), or "
+				    "touched what is the agent's";
+			return;
+		}
 		if (sp->agent.ring && tid == (uint32_t)sp->agent.pid)
 			tid = CORE_AGENT_TID;
 		if (m->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP)
