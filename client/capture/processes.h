@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What processes.c, discover.c and measure.c share. Pager's thread only. */
+#ifndef RMEM_CAPTURE_PROCESSES_H
+#define RMEM_CAPTURE_PROCESSES_H
+
+#include <stdint.h>
+
+struct capture;
+
+/* ---- discover.c ---- */
+
+/* Adds processes that were born since the last look, if any task was. */
+void processes_discover(struct capture *cp);
+
+/* ---- measure.c ---- */
+
+/* Sets anon_bytes, shared_bytes and unmanaged_bytes. */
+void processes_measure(struct capture *cp);
+
+/* Who shares pages with whom has changed: old samples say nothing any more. */
+void processes_forget_samples(struct capture *cp);
+
+/* Above this the cap is near, and large processes are managed. */
+uint64_t processes_trigger_bytes(const struct capture *cp);
+
+#endif
