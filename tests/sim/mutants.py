@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seeds bugs into a copy of the core and sees whether the simulator finds them.
 
-mutants.py SOURCE_DIR WORK_DIR [--seconds N] [--need N] [--only NAME]
+mutants.py SOURCE_DIR WORK_DIR [--seconds N] [--need N] [--only NAME] [--apply]
 
 mutants.txt holds one bug per block: a name, a file of client/core, the text as
 it is and the text as it becomes. Each must apply exactly once. The simulator
-runs on each until it fails or its time is over. Exit 0 when at least --need
+runs on each until it fails or its time is over; with --apply they are applied and
+nothing is run, which takes a moment and shows that they fit the core. Exit 0 when at least --need
 were found (default 9 in 10) and the unchanged core passes.
 """
 import argparse
@@ -66,6 +67,7 @@ def main():
     ap.add_argument("--seconds", type=int, default=60)
     ap.add_argument("--need", type=int, default=0, help="default: 9 in 10")
     ap.add_argument("--only")
+    ap.add_argument("--apply", action="store_true")
     args = ap.parse_args()
     tree, binary = os.path.join(args.work, "tree"), os.path.join(args.work, "rmem_sim_mutant")
     os.makedirs(os.path.join(tree, "client"), exist_ok=True)
@@ -76,6 +78,8 @@ def main():
         if args.only and name != args.only:
             continue
         mutate(args.source, tree, mutant)
+        if args.apply:
+            continue
         build(args.source, tree, binary)
         said = run(binary, args.seconds if name else 5)
         if not name:
@@ -84,6 +88,9 @@ def main():
             continue
         found += said is not None
         print(f"{name:32} {'found' if said else 'MISSED':7} {said or ''}"[:160], flush=True)
+    if args.apply:
+        print(f"{len(mutants)} bugs fit the core")
+        return 0
     total = 1 if args.only else len(mutants)
     print(f"{found} of {total} found")
     return 0 if args.only or (found >= (args.need or total * 9 // 10) and total >= 20) else 1
