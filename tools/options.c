@@ -180,7 +180,8 @@ const char options_more[] =
 	"SIZE is 512M, 16G, 1.5T (powers of 1024; GB means 10^9).\n"
 	"SPEC is tcp:HOST[:PORT] (an rmemd on another machine; port 7770 if not said;\n"
 	"further ,timeout=SECONDS without progress until it is given up, default 10),\n"
-	"shm:/PATH (an rmemd here) or ram (this machine, for trying out).\n"
+	"shm:/PATH (an rmemd here), file:/PATH[,size=SIZE] (a disk: a new file, or a\n"
+	"directory for one) or ram (this machine, for trying out).\n"
 	"\n"
 	"Exit status: the job's; 125 rmem itself failed; 126 not executable; 127 not\n"
 	"found; 128+n died of signal n.\n";

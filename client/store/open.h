@@ -34,5 +34,6 @@ struct store_type {
 extern const struct store_type store_ram_type;
 extern const struct store_type store_shm_type;
 extern const struct store_type store_tcp_type;
+extern const struct store_type store_file_type;
 
 #endif
