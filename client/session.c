@@ -7,6 +7,7 @@
 #include "client/policy/streams.h"
 #include "client/store/pool.h"
 #include "common/base/err.h"
+#include "common/base/units.h"
 #include "common/spec.h"
 
 #define OPEN_TIMEOUT_MS 5000
@@ -44,12 +45,86 @@ static int open_spec(const char *text, uint64_t bytes, struct store **out)
 	return err;
 }
 
+#define NO_CAPACITY PAGE_MASK /* holds all it is asked for */
+
+/* What a server holds at most, by size=. */
+static int capacity_of(const char *text, uint64_t *bytes)
+{
+	struct spec *spec = NULL;
+	const char *size;
+	int err = spec_parse(text, &spec);
+
+	*bytes = NO_CAPACITY;
+	size = err ? NULL : spec_param(spec, "size");
+	if (size)
+		err = units_parse_size(size, bytes);
+	if (size && !err && *bytes < PAGE_BYTES)
+		err = err_set(-ERANGE, "server %s: size is less than a page", text);
+	*bytes &= PAGE_MASK;
+	spec_free(spec);
+	return err;
+}
+
+uint64_t session_capacity(const struct run_config *cfg)
+{
+	uint64_t all = 0, one;
+
+	for (unsigned int i = 0; i < cfg->nr_servers; i++) {
+		if (capacity_of(cfg->server[i], &one) || one == NO_CAPACITY)
+			return UINT64_MAX;
+		all += one;
+	}
+	return cfg->nr_servers ? all : UINT64_MAX;
+}
+
+static int too_small(const struct run_config *cfg)
+{
+	char want[32], have[32];
+
+	return err_set(-ENOSPC,
+		       "the sizes of all servers are %s, --remote is %s: raise size=, lower "
+		       "--remote, or name more servers",
+		       units_format_size(have, sizeof(have), session_capacity(cfg)),
+		       units_format_size(want, sizeof(want), cfg->remote_bytes));
+}
+
+/* The same for each, but none gets more than its size=: the others share the rest. */
+static int share_out(const struct run_config *cfg, uint64_t *share)
+{
+	uint64_t cap[RUN_MAX_SERVERS], left = cfg->remote_bytes;
+	unsigned int open = cfg->nr_servers, was = 0;
+
+	for (unsigned int i = 0; i < cfg->nr_servers; i++) {
+		int err = capacity_of(cfg->server[i], &cap[i]);
+
+		if (err)
+			return err;
+		share[i] = 0;
+	}
+	while (open && open != was) {
+		uint64_t each = (left / open + PAGE_BYTES - 1) & PAGE_MASK;
+
+		was = open;
+		for (unsigned int i = 0; i < cfg->nr_servers; i++) {
+			if (share[i] || cap[i] > each)
+				continue;
+			share[i] = cap[i];
+			left -= cap[i] < left ? cap[i] : left;
+			open--;
+		}
+	}
+	for (unsigned int i = 0; open && i < cfg->nr_servers; i++)
+		if (!share[i])
+			share[i] = (left / open + PAGE_BYTES - 1) & PAGE_MASK;
+	return open || !left ? 0 : too_small(cfg);
+}
+
 int session_open_store(const struct run_config *cfg, int sock_fd, struct store **out)
 {
 	struct store_open_args args = {
 		.bytes = cfg->remote_bytes, .sock_fd = sock_fd, .timeout_ms = OPEN_TIMEOUT_MS};
 	struct store *part[RUN_MAX_SERVERS];
-	uint64_t share;
+	uint64_t share[RUN_MAX_SERVERS];
 	int err = 0;
 	unsigned int n = 0;
 
@@ -57,9 +132,11 @@ int session_open_store(const struct run_config *cfg, int sock_fd, struct store *
 		return store_shm_type.open(NULL, &args, out);
 	if (cfg->nr_servers == 1)
 		return open_spec(cfg->server[0], cfg->remote_bytes, out);
-	share = (cfg->remote_bytes / cfg->nr_servers + PAGE_BYTES - 1) & PAGE_MASK;
+	err = share_out(cfg, share);
+	if (err)
+		return err;
 	for (; n < cfg->nr_servers && !err; n++)
-		err = open_spec(cfg->server[n], share, &part[n]);
+		err = open_spec(cfg->server[n], share[n], &part[n]);
 	if (!err)
 		return store_pool_open(part, n, out);
 	for (n--; n--;)

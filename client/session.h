@@ -14,6 +14,9 @@
 /* All store types, NULL at the end. */
 const struct store_type *const *session_stores(void);
 
+/* What the servers named can hold together; UINT64_MAX unless each has a size=. */
+uint64_t session_capacity(const struct run_config *cfg);
+
 /* Opens what the configuration names, or the private server behind @sock_fd
  * (taken). 0 and returns owned; -errno with err text. */
 int session_open_store(const struct run_config *cfg, int sock_fd, struct store **out)

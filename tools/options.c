@@ -222,6 +222,8 @@ static void default_remote(struct options *o, uint64_t spare)
 	uint64_t most = spare > 2 * HOST_RESERVE_BYTES ? spare - HOST_RESERVE_BYTES : spare / 2;
 
 	o->cfg.remote_bytes = 3 * o->cfg.local_bytes;
+	if (o->cfg.remote_bytes > session_capacity(&o->cfg))
+		o->cfg.remote_bytes = session_capacity(&o->cfg);
 	if (is_here(&o->cfg) && o->cfg.remote_bytes > most)
 		o->cfg.remote_bytes = most;
 }
