@@ -3,8 +3,9 @@
 """run_job.py RMEM PROGRAM: a job program under rmem does what it does alone.
 
 Runs PROGRAM and PROGRAM-static with the private server and with `ram`, some or
-(mode long) all with an rmemd by tcp too, at a quarter and at half of its memory: same status, same output, pages really left
-and came back, the cap held (sampled from outside), nothing is left."""
+(mode long) all with an rmemd by tcp and with a file too, at a quarter and at half of
+its memory: same status, same output, pages really left and came back, the cap held
+(sampled from outside), nothing is left."""
 
 import argparse
 import os
@@ -30,19 +31,25 @@ SPECIAL = {
     "segv_barrier": {"stays": 1 / 2},
     "torture": {"more": ["1500"]},
 }
-# Run by tcp in each mode but fast: the rest would show nothing that these don't.
+FILE = "file:/var/tmp"
+# Run by tcp, or with a file, in each mode but fast: the rest would show nothing that
+# these don't.
 TCP = ("torture", "fork_cow", "fuzz_maps")
+ON_FILE = ("torture", "fork_cow")
 LONG_FUZZ = [str(s) for s in range(1, 31)]
 
 
 def variants(program, mode):
     static = program + "-static"
     if mode == "long":
-        return [(p, s, r) for p in (program, static) for s in ("ram", "", "tcp") for r in (4, 2)]
+        return [(p, s, r) for p in (program, static) for s in ("ram", "", "tcp", FILE)
+                for r in (4, 2)]
     if mode == "fast":
         return [(program, "ram", 4), (static, "", 4)]
-    usual = [(program, "ram", 4), (static, "", 4), (program, "", 2)]
-    return usual + [(program, "tcp", 4)] if os.path.basename(program) in TCP else usual
+    name = os.path.basename(program)
+    also = (["tcp"] if name in TCP else []) + ([FILE] if name in ON_FILE else [])
+    return [(program, "ram", 4), (static, "", 4), (program, "", 2)] + [
+        (program, s, 4) for s in also]
 
 
 def check_moved(run, st, local, quarter, special):
