@@ -106,7 +106,8 @@ static int reserve(const struct file_disk *d, const char *path, uint64_t bytes)
 
 	if (fstatfs(d->fd, &fs))
 		return not_reserved(path, bytes, errno);
-	free_bytes = (geteuid() ? fs.f_bavail : fs.f_bfree) * (uint64_t)fs.f_bsize;
+	/* What the filesystem holds back for root is not for pages, even root's. */
+	free_bytes = fs.f_bavail * (uint64_t)fs.f_bsize;
 	if (fs.f_blocks && free_bytes < bytes) /* a tmpfs without a limit has 0 blocks */
 		return no_room(path, bytes, free_bytes);
 	while (fallocate(d->fd, 0, 0, (off_t)bytes))
