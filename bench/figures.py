@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import procfs
+import swapfile
 import zram
 from jobs import BenchError, median, rotated
 from report import Row
@@ -303,4 +304,46 @@ def half(bench):
     return rows, raw
 
 
-ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp)}
+# ---- half on a disk ----
+
+def disk_rows(pattern, results):
+    name, rows = pattern.replace("-", " "), []
+    for what, key in (("a refault", "refault_mean_ns"), ("an access", "access_mean_ns")):
+        ours, swap = ([r[key] for r in results[a]] for a in ("file", "swap"))
+        ratio = ratios(ours, swap)
+        rows.append(Row(f"{name}: {what}, file / swap", f"{ratio:.2f} ({median(ours) / 1000:.1f} / "
+                        f"{median(swap) / 1000:.1f} us)", "<= 0.5", ratio <= 0.5))
+    med = {a: [median([r[f"refault_{k}_ns"] for r in results[a]]) / 1000 for k in ("p50", "p99")]
+           for a in results}
+    rows.append(Row(f"{name}: refault p50 / p99, us", "; ".join(
+        f"{a} {p50:.0f} / {p99:.0f}" for a, (p50, p99) in med.items())))
+    rows.append(Row(f"{name}: refaults seen by the job", "; ".join(
+        f"{a} {median([r['refaults'] for r in results[a]]):.0f}" for a in results)))
+    return rows
+
+
+def disk(bench):
+    """Half of the memory on a disk: store file beside a swap file of the kernel's"""
+    size_mib, count = 256, bench.pick(65536, 16384)
+    swap = swapfile.SwapFile(2 * size_mib * MIB)
+    bench.undo.append(swap.close)
+    group = zram.Cgroup(size_mib * MIB // 2)
+    bench.undo.append(group.close)
+    arms = {"file": {"rmem": ["--local", f"{size_mib // 2}M", "--remote", f"{size_mib * 2}M",
+                              "--server", f"file:{swapfile.FOLDER}"]},
+            "swap": {"cgroup": group}}
+    rows, raw = [], {}
+    for pattern in ("random-read", "random-write", "sequential-read"):
+        results = {a: [] for a in arms}
+        for arm in rotated(list(arms), bench.args.runs):
+            job = bench.start("access", pattern, size_mib,
+                              max(count, 65536) if pattern == "sequential-read" else count,
+                              **arms[arm])
+            results[arm].append(dict(job.line(), wall_s=job.wait().wall_s))
+        rows += disk_rows(pattern, results)
+        raw[pattern] = results
+    bench.clean_up()
+    return rows, raw
+
+
+ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk)}
