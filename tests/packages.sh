@@ -3,7 +3,7 @@
 # Sourced by check and quickstart: Debian packages, installed only when missing.
 
 build_packages=(gcc cmake make pkg-config libc6-dev libxxhash-dev libjansson-dev
-                libsystemd-dev libnuma-dev liburing-dev libcmocka-dev libncurses-dev
+                libsystemd-dev libnuma-dev liburing-dev libinih-dev libcmocka-dev libncurses-dev
                 libmicrohttpd-dev)
 demo_packages=(coreutils python3 redis-server redis-tools time)
 packaging_packages=(debhelper dpkg-dev lintian libcap2-bin scdoc systemd)
