@@ -10,13 +10,16 @@
 #include <stddef.h>
 
 struct cli_option {
-	const char *name;  /* "local": --local */
-	char letter;	   /* 'i': -i as well; 0: none */
-	const char *value; /* what help calls it, "SIZE|PCT"; NULL: takes none */
-	const char *help;  /* lines separated by \n */
+	const char *name;      /* "local": --local */
+	char letter;	       /* 'i': -i as well; 0: none */
+	const char *value;     /* what help calls it, "SIZE|PCT"; NULL: takes none */
+	const char *help;      /* lines separated by \n */
+	const char *otherwise; /* what holds when it is not given, for show-config */
 	bool repeatable;
+	bool in_config; /* a key of rmem.conf and of the environment, too */
 
-	/* 0, or -errno with err text that names the remedy. */
+	/* 0, or -errno with err text that names the remedy. @value is NULL for a
+	 * switch on the command line, and yes or no elsewhere. */
 	int (*set)(void *ctx, const char *value);
 };
 

@@ -9,9 +9,11 @@
 #include "common/base/err.h"
 #include "tools/cli.h"
 #include "tools/doctor.h"
+#include "tools/settings.h"
 
 struct doctor_options {
-	bool json;
+	bool json, show_config;
+	struct options run; /* what a run would be told, but for its command line */
 	const char *server[RUN_MAX_SERVERS];
 	size_t nr_servers;
 };
@@ -40,6 +42,22 @@ static int set_server(void *ctx, const char *value)
 	return 0;
 }
 
+static int set_config(void *ctx, const char *value)
+{
+	struct doctor_options *o = ctx;
+
+	return options_set_config(&o->run, value);
+}
+
+static int set_show_config(void *ctx, const char *value)
+{
+	struct doctor_options *o = ctx;
+
+	(void)value;
+	o->show_config = true;
+	return 0;
+}
+
 static const struct cli_option doctor_table[] = {
 	{.name = "json", .help = "JSON instead of a table", .set = set_json},
 	{.name = "server",
@@ -47,6 +65,14 @@ static const struct cli_option doctor_table[] = {
 	 .help = "try this memory server too, may be repeated",
 	 .repeatable = true,
 	 .set = set_server},
+	{.name = "config",
+	 .value = "FILE",
+	 .help = "the file of settings that a run would be given",
+	 .set = set_config},
+	{.name = "show-config",
+	 .help = "print what environment and files set for a run, and\n"
+		 "where each value comes from; look at nothing else",
+	 .set = set_show_config},
 };
 
 static const char *status_name(enum doctor_status s)
@@ -73,19 +99,45 @@ static void add(struct report *r, const char *name, const struct doctor_result *
 		printf("      %-14s fix: %s\n", "", fix);
 }
 
+static int show_config(struct doctor_options *o)
+{
+	int err = settings_load(&o->run);
+
+	if (err)
+		return cli_refuse("doctor", "%s", err_text(err));
+	settings_show(&o->run, o->json);
+	return cli_flush();
+}
+
+static void look_settings(struct options *run, struct doctor_result *out)
+{
+	int err = settings_load(run);
+
+	if (!err) {
+		doctor_say(out, DOCTOR_OK, "environment and files can be used");
+		return;
+	}
+	doctor_say(out, DOCTOR_FAIL, "environment or a file is wrong");
+	doctor_fix(out, "%s", err_text(err));
+}
+
 static int doctor_main(char **argv)
 {
 	struct doctor_options o = {.json = false};
+	struct doctor_result settings = {.status = DOCTOR_OK};
 	struct report r = {.json = NULL};
 	enum cli_parsed how;
 	int rest, status;
 
+	options_init(&o.run);
 	how = cli_parse(&cli_doctor, argv, &o, &rest);
 	if (how != CLI_GO)
 		return cli_exit(how);
 	if (argv[rest])
 		return cli_usage_error("doctor", "'%s' is too much: doctor takes options only",
 				       argv[rest]);
+	if (o.show_config)
+		return show_config(&o);
 	r.json = o.json ? json_array() : NULL;
 	for (size_t i = 0; i < doctor_nr_checks; i++) {
 		struct doctor_result res = {.status = DOCTOR_OK};
@@ -93,6 +145,8 @@ static int doctor_main(char **argv)
 		doctor_checks[i].look(&res);
 		add(&r, doctor_checks[i].name, &res);
 	}
+	look_settings(&o.run, &settings);
+	add(&r, "settings", &settings);
 	for (size_t i = 0; i < o.nr_servers; i++) {
 		struct doctor_result res = {.status = DOCTOR_OK};
 
@@ -111,10 +165,10 @@ static int doctor_main(char **argv)
 const struct cli_command cli_doctor = {
 	.name = "doctor",
 	.summary = "Checks what rmem needs on this machine; exit status 1 if it fails.",
-	.usage = "[--json] [--server SPEC]...",
+	.usage = "[OPTION]...",
 	.examples = "  rmem doctor\n"
 		    "  rmem doctor --server shm:/run/rmem.sock --server tcp:memhost\n"
-		    "  rmem doctor --json | python3 -m json.tool\n",
+		    "  rmem doctor --show-config\n",
 	.option = doctor_table,
 	.nr_options = sizeof(doctor_table) / sizeof(doctor_table[0]),
 	.mixed = true,

@@ -11,10 +11,12 @@
 #include "client/session.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
+#include "common/config.h"
 #include "common/metrics/http.h"
 #include "common/spec.h"
 #include "tools/meminfo.h"
 #include "tools/options.h"
+#include "tools/settings.h"
 
 #define LOCAL_MIN_BYTES	   MIB(16)
 #define REMOTE_MIN_BYTES   MIB(2)
@@ -27,6 +29,12 @@ static int check_local_min(const char *text, uint64_t bytes)
 	return err_set(-ERANGE, "'%.40s' is too small: the smallest cap is 16M", text);
 }
 
+static void took(struct options *o, enum option_id id, const char *value)
+{
+	o->origin[id] = o->now;
+	o->value[id] = value;
+}
+
 static int set_local(void *ctx, const char *value)
 {
 	struct options *o = ctx;
@@ -37,7 +45,7 @@ static int set_local(void *ctx, const char *value)
 		err = units_parse_share(value, mem.total_bytes, &o->cfg.local_bytes);
 	if (!err)
 		err = check_local_min(value, o->cfg.local_bytes);
-	o->local = value;
+	took(o, OPTION_LOCAL, value);
 	return err;
 }
 
@@ -48,7 +56,7 @@ static int set_remote(void *ctx, const char *value)
 
 	if (!err && o->cfg.remote_bytes < REMOTE_MIN_BYTES)
 		err = err_set(-ERANGE, "'%.40s' is too small: the smallest size is 2M", value);
-	o->remote = value;
+	took(o, OPTION_REMOTE, value);
 	return err;
 }
 
@@ -72,9 +80,12 @@ static int set_server(void *ctx, const char *value)
 	spec_free(s);
 	if (!err && o->cfg.nr_servers == RUN_MAX_SERVERS)
 		err = err_set(-E2BIG, "more than %d servers", RUN_MAX_SERVERS);
-	if (!err)
-		o->cfg.server[o->cfg.nr_servers++] = value;
-	return err;
+	if (err)
+		return err;
+	o->server_origin[o->cfg.nr_servers] = o->now;
+	o->cfg.server[o->cfg.nr_servers++] = value;
+	took(o, OPTION_SERVER, value);
+	return 0;
 }
 
 static int set_stats(void *ctx, const char *value)
@@ -84,6 +95,7 @@ static int set_stats(void *ctx, const char *value)
 	if (!*value)
 		return err_set(-EINVAL, "is empty: name a file");
 	o->cfg.stats_path = value;
+	took(o, OPTION_STATS, value);
 	return 0;
 }
 
@@ -91,9 +103,8 @@ static int set_summary(void *ctx, const char *value)
 {
 	struct options *o = ctx;
 
-	(void)value;
-	o->cfg.summary = true;
-	return 0;
+	took(o, OPTION_SUMMARY, value ? value : "yes");
+	return config_parse_bool(o->value[OPTION_SUMMARY], &o->cfg.summary);
 }
 
 static int set_json_status_fd(void *ctx, const char *value)
@@ -115,6 +126,7 @@ static int set_json_status_fd(void *ctx, const char *value)
 			       " --json-status-fd 3 3>FILE",
 			       fd);
 	o->cfg.json_status_fd = (int)fd;
+	took(o, OPTION_JSON_STATUS_FD, value);
 	return 0;
 }
 
@@ -123,6 +135,7 @@ static int set_metrics(void *ctx, const char *value)
 	struct options *o = ctx;
 
 	o->cfg.metrics = value;
+	took(o, OPTION_METRICS, value);
 	return metrics_check_address(value);
 }
 
@@ -131,49 +144,85 @@ static int set_on_loss(void *ctx, const char *value)
 	struct options *o = ctx;
 
 	o->cfg.on_loss_sigbus = !strcmp(value, "sigbus");
+	took(o, OPTION_ON_LOSS, value);
 	if (o->cfg.on_loss_sigbus || !strcmp(value, "kill"))
 		return 0;
 	return err_set(-EINVAL, "'%.40s' is unknown: kill or sigbus", value);
 }
 
+int options_set_config(struct options *o, const char *value)
+{
+	if (!*value)
+		return err_set(-EINVAL, "is empty: name a file");
+	o->config_path = value;
+	took(o, OPTION_CONFIG, value);
+	return 0;
+}
+
+static int set_config(void *ctx, const char *value)
+{
+	return options_set_config(ctx, value);
+}
+
 const struct cli_option options_table[OPTIONS_NR] = {
-	{.name = "local",
-	 .value = "SIZE|PCT",
-	 .help = "hard cap on what the job keeps on this machine, at\n"
-		 "least 16M; PCT is a share of all memory (default:\n"
-		 "half of what is available)",
-	 .set = set_local},
-	{.name = "remote",
-	 .value = "SIZE",
-	 .help = "what the job may keep remotely (default: 3 times the\n"
-		 "cap, or less when a private server can't spare that)",
-	 .set = set_remote},
-	{.name = "server",
-	 .value = "SPEC",
-	 .help = "a memory server, may be repeated (default: a private\n"
-		 "rmemd on this machine, ended with the job)",
-	 .repeatable = true,
-	 .set = set_server},
-	{.name = "stats",
-	 .value = "FILE",
-	 .help = "write counters as JSON at the end (rmem.stat/1)",
-	 .set = set_stats},
-	{.name = "summary", .help = "print a short table on stderr at the end", .set = set_summary},
-	{.name = "json-status-fd",
-	 .value = "N",
-	 .help = "one JSON object a line on this descriptor: ready, job,\n"
-		 "metrics, lost, exit",
-	 .set = set_json_status_fd},
-	{.name = "metrics",
-	 .value = "[HOST:]PORT",
-	 .help = "serve counters to Prometheus over HTTP while the job\n"
-		 "runs (default host: 127.0.0.1; port 0: any)",
-	 .set = set_metrics},
-	{.name = "on-loss",
-	 .value = "kill|sigbus",
-	 .help = "a page is lost for good: stop the job (default), or\n"
-		 "raise SIGBUS where it is touched",
-	 .set = set_on_loss},
+	[OPTION_LOCAL] = {.name = "local",
+			  .value = "SIZE|PCT",
+			  .help = "hard cap on what the job keeps on this machine, at\n"
+				  "least 16M; PCT is a share of all memory (default:\n"
+				  "half of what is available)",
+			  .otherwise = "half of the memory that is available",
+			  .in_config = true,
+			  .set = set_local},
+	[OPTION_REMOTE] = {.name = "remote",
+			   .value = "SIZE",
+			   .help = "what the job may keep remotely (default: 3 times the\n"
+				   "cap, or less when a private server can't spare that)",
+			   .otherwise = "3 times local, or what the servers can spare",
+			   .in_config = true,
+			   .set = set_remote},
+	[OPTION_SERVER] = {.name = "server",
+			   .value = "SPEC",
+			   .help = "a memory server, may be repeated (default: a private\n"
+				   "rmemd on this machine, ended with the job)",
+			   .otherwise = "a private rmemd on this machine",
+			   .repeatable = true,
+			   .in_config = true,
+			   .set = set_server},
+	[OPTION_STATS] = {.name = "stats",
+			  .value = "FILE",
+			  .help = "write counters as JSON at the end (rmem.stat/1)",
+			  .otherwise = "not written",
+			  .in_config = true,
+			  .set = set_stats},
+	[OPTION_SUMMARY] = {.name = "summary",
+			    .help = "print a short table on stderr at the end",
+			    .otherwise = "no",
+			    .in_config = true,
+			    .set = set_summary},
+	[OPTION_JSON_STATUS_FD] =
+		{.name = "json-status-fd",
+		 .value = "N",
+		 .help = "one JSON object a line on this descriptor: ready, job,\n"
+			 "metrics, lost, exit",
+		 .set = set_json_status_fd},
+	[OPTION_METRICS] = {.name = "metrics",
+			    .value = "[HOST:]PORT",
+			    .help = "serve counters to Prometheus over HTTP while the job\n"
+				    "runs (default host: 127.0.0.1; port 0: any)",
+			    .otherwise = "not served",
+			    .in_config = true,
+			    .set = set_metrics},
+	[OPTION_ON_LOSS] = {.name = "on-loss",
+			    .value = "kill|sigbus",
+			    .help = "a page is lost for good: stop the job (default), or\n"
+				    "raise SIGBUS where it is touched",
+			    .otherwise = "kill",
+			    .in_config = true,
+			    .set = set_on_loss},
+	[OPTION_CONFIG] = {.name = "config",
+			   .value = "FILE",
+			   .help = "read this file of settings, before the usual ones",
+			   .set = set_config},
 };
 
 const char options_more[] =
@@ -183,6 +232,11 @@ const char options_more[] =
 	"shm:/PATH (an rmemd here), file:/PATH[,size=SIZE] (a disk: a new file, or a\n"
 	"directory for one) or ram (this machine, for trying out).\n"
 	"\n"
+	"Options that are not given are looked for in the environment (RMEM_LOCAL,\n"
+	"RMEM_SERVER, ...), then in the file of --config or RMEM_CONFIG, then in\n"
+	"~/.config/rmem/rmem.conf and " SETTINGS_SYSTEM_FILE ".\n"
+	"'rmem doctor --show-config' tells what holds here and where it comes from.\n"
+	"\n"
 	"Exit status: the job's; 125 rmem itself failed; 126 not executable; 127 not\n"
 	"found; 128+n died of signal n.\n";
 
@@ -190,6 +244,7 @@ void options_init(struct options *o)
 {
 	memset(o, 0, sizeof(*o));
 	o->cfg.json_status_fd = -1;
+	o->now.kind = FROM_OPTION;
 }
 
 /* Do the remote pages live on this machine, at our expense? */
@@ -232,11 +287,13 @@ int options_complete(struct options *o)
 {
 	struct meminfo mem;
 	uint64_t spare;
-	int err = meminfo_read(&mem);
+	int err = settings_load(o);
 
+	if (!err)
+		err = meminfo_read(&mem);
 	if (err)
 		return err;
-	if (!o->local)
+	if (!o->value[OPTION_LOCAL])
 		o->cfg.local_bytes = mem.available_bytes / 2;
 	if (o->cfg.local_bytes < LOCAL_MIN_BYTES)
 		return err_set(-ENOMEM,
@@ -244,7 +301,7 @@ int options_complete(struct options *o)
 			       " needs 32",
 			       mem.available_bytes >> 20);
 	spare = spare_bytes(&mem, o->cfg.local_bytes);
-	if (!o->remote)
+	if (!o->value[OPTION_REMOTE])
 		default_remote(o, spare);
 	o->cfg.local_bytes &= PAGE_MASK;
 	o->cfg.remote_bytes = (o->cfg.remote_bytes + PAGE_BYTES - 1) & PAGE_MASK;
