@@ -46,26 +46,41 @@ static const char help[] =
 	"                          (default: 30); a second signal ends the wait\n"
 	"      --metrics [HOST:]PORT   serve numbers to Prometheus over HTTP (default host:\n"
 	"                          127.0.0.1; port 0: any that is free)\n"
+	"      --config FILE       settings that are not given as options, instead of\n"
+	"                          " OPTIONS_SYSTEM_FILE ", which need not be there\n"
+	"      --check-config [FILE]\n"
+	"                          read the settings, say what is wrong, and exit\n"
 	"  -h, --help              show this\n"
 	"      --version           show version and features\n"
 	"\n"
 	"Exit status: 0 stopped when asked to; 1 could not start or run.\n";
 
-enum long_only { OPT_NODE = 256, OPT_ONCE, OPT_DRAIN, OPT_METRICS, OPT_VERSION };
+enum long_only {
+	OPT_NODE = 256,
+	OPT_DRAIN,
+	OPT_METRICS,
+	OPT_ONCE,
+	OPT_CONFIG,
+	OPT_CHECK_CONFIG,
+	OPT_VERSION,
+};
 
+/* In the order of enum options_id. */
 static const struct option long_opts[] = {
 	{"listen", required_argument, NULL, 'l'},
 	{"capacity", required_argument, NULL, 'c'},
 	{"node", required_argument, NULL, OPT_NODE},
-	{"once", no_argument, NULL, OPT_ONCE},
 	{"drain-timeout", required_argument, NULL, OPT_DRAIN},
 	{"metrics", required_argument, NULL, OPT_METRICS},
+	{"once", no_argument, NULL, OPT_ONCE},
+	{"config", required_argument, NULL, OPT_CONFIG},
+	{"check-config", no_argument, NULL, OPT_CHECK_CONFIG},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{0},
 };
 
-static int parse_number(const char *what, const char *text, unsigned int max, unsigned int *out)
+static int parse_number(const char *text, unsigned int max, unsigned int *out)
 {
 	char *end;
 	unsigned long value;
@@ -73,7 +88,7 @@ static int parse_number(const char *what, const char *text, unsigned int max, un
 	errno = 0;
 	value = strtoul(text, &end, 10);
 	if (text[0] < '0' || text[0] > '9' || *end || errno || value > max)
-		return err_set(-EINVAL, "%s '%.40s' is not a number from 0 to %u", what, text, max);
+		return err_set(-EINVAL, "'%.40s' is not a number from 0 to %u", text, max);
 	*out = (unsigned int)value;
 	return 0;
 }
@@ -81,7 +96,7 @@ static int parse_number(const char *what, const char *text, unsigned int max, un
 static int add_path(struct options *o, const char *path)
 {
 	if (o->nr_listen == OPTIONS_MAX_LISTEN)
-		return err_set(-E2BIG, "--listen: at most %d of them", OPTIONS_MAX_LISTEN);
+		return err_set(-E2BIG, "at most %d of them", OPTIONS_MAX_LISTEN);
 	o->listen_path[o->nr_listen] = strdup(path);
 	if (!o->listen_path[o->nr_listen])
 		return err_set(-ENOMEM, "out of memory");
@@ -92,9 +107,9 @@ static int add_path(struct options *o, const char *path)
 static int add_tcp(struct options *o, const char *rest)
 {
 	if (o->nr_tcp == OPTIONS_MAX_LISTEN)
-		return err_set(-E2BIG, "--listen: at most %d of them", OPTIONS_MAX_LISTEN);
+		return err_set(-E2BIG, "at most %d of them", OPTIONS_MAX_LISTEN);
 	if (!rest[0])
-		return err_set(-EINVAL, "--listen tcp names no address: write for example tcp::%d",
+		return err_set(-EINVAL, "tcp names no address: write for example tcp::%d",
 			       TCP_DEFAULT_PORT);
 	return tcp_addr_parse(rest, true, &o->tcp[o->nr_tcp++]);
 }
@@ -102,16 +117,16 @@ static int add_tcp(struct options *o, const char *rest)
 static int add_fd(struct options *o, const char *text)
 {
 	unsigned int fd;
-	int rc = parse_number("--listen shm:fd=", text, INT_MAX, &fd);
+	int rc = parse_number(text, INT_MAX, &fd);
 
 	if (!rc && o->client_fd >= 0)
-		rc = err_set(-EINVAL, "--listen shm:fd=N is given twice: give it once");
+		rc = err_set(-EINVAL, "shm:fd=N is given twice: give it once");
 	if (!rc)
 		o->client_fd = (int)fd;
 	return rc;
 }
 
-static int add_listen(struct options *o, const char *text)
+static int set_listen(struct options *o, const char *text)
 {
 	struct spec *spec;
 	int rc = spec_parse(text, &spec);
@@ -121,7 +136,7 @@ static int add_listen(struct options *o, const char *text)
 	if (spec->nr_kids || spec->nr_params ||
 	    (strcmp(spec->scheme, "shm") && strcmp(spec->scheme, "tcp")))
 		rc = err_set(-EINVAL,
-			     "--listen '%.80s': not served here: write for example shm:%s or "
+			     "'%.80s' is not served here: write for example shm:%s or "
 			     "tcp::%d",
 			     text, DEFAULT_PATH, TCP_DEFAULT_PORT);
 	else if (!strcmp(spec->scheme, "tcp"))
@@ -134,68 +149,90 @@ static int add_listen(struct options *o, const char *text)
 	return rc;
 }
 
-static int parse_node(struct options *o, const char *text)
+static int set_node(struct options *o, const char *text)
 {
 	unsigned int node;
-	int rc = parse_number("--node", text, 1023, &node);
+	int rc = parse_number(text, 1023, &node);
 
 	if (rc)
 		return rc;
 	if (!slab_has_node((int)node))
 		return err_set(-ENODEV,
-			       "--node %u: this machine has no such NUMA node: see "
-			       "numactl --hardware",
+			       "%u: this machine has no such NUMA node: see numactl --hardware",
 			       node);
 	o->node = (int)node;
 	return 0;
 }
 
-static int take_option(struct options *o, int opt, const char *arg)
+static int set_capacity(struct options *o, const char *text)
 {
-	unsigned int seconds;
-	int rc;
-
-	switch (opt) {
-	case 'l':
-		return add_listen(o, arg);
-	case 'c':
-		rc = units_parse_size(arg, &o->capacity_bytes);
-		return rc ? err_set(rc, "--capacity: %s", err_text(rc)) : 0;
-	case OPT_NODE:
-		return parse_node(o, arg);
-	case OPT_ONCE:
-		o->once = true;
-		return 0;
-	case OPT_DRAIN:
-		rc = parse_number("--drain-timeout", arg, MAX_DRAIN_TIMEOUT_S, &seconds);
-		if (!rc)
-			o->drain_timeout_ms = seconds * 1000;
-		return rc;
-	case OPT_METRICS:
-		o->metrics = arg;
-		rc = metrics_check_address(arg);
-		return rc ? err_set(rc, "--metrics: %s", err_text(rc)) : 0;
-	default:
-		return -EINVAL;
-	}
+	return units_parse_size(text, &o->capacity_bytes);
 }
 
-/* Only --listen may be repeated. */
-static int check_once(int opt, unsigned int *seen)
+static int set_drain_timeout(struct options *o, const char *text)
 {
-	int bit = opt == 'c' ? 0 : opt - OPT_NODE + 1;
+	unsigned int seconds;
+	int rc = parse_number(text, MAX_DRAIN_TIMEOUT_S, &seconds);
 
-	if (opt == 'l')
-		return 0;
-	if (*seen & 1U << bit)
-		return err_set(-EINVAL, "--%s is given twice: give it once",
-			       opt == 'c'	  ? "capacity"
-			       : opt == OPT_NODE  ? "node"
-			       : opt == OPT_ONCE  ? "once"
-			       : opt == OPT_DRAIN ? "drain-timeout"
-						  : "metrics");
-	*seen |= 1U << bit;
+	if (!rc)
+		o->drain_timeout_ms = seconds * 1000;
+	return rc;
+}
+
+/* A copy: the file's text goes away. */
+static int set_metrics(struct options *o, const char *text)
+{
+	int rc = metrics_check_address(text);
+
+	if (rc)
+		return rc;
+	o->metrics = strdup(text);
+	return o->metrics ? 0 : err_set(-ENOMEM, "out of memory");
+}
+
+static int set_once(struct options *o, const char *text)
+{
+	(void)text;
+	o->once = true;
 	return 0;
+}
+
+static int set_config(struct options *o, const char *text)
+{
+	o->config_path = text;
+	return *text ? 0 : err_set(-EINVAL, "is empty: name a file");
+}
+
+static int set_check(struct options *o, const char *text)
+{
+	(void)text;
+	o->check_only = true;
+	return 0;
+}
+
+const struct options_key options_keys[OPTIONS_NR] = {
+	[OPTIONS_LISTEN] = {"listen", true, true, set_listen},
+	[OPTIONS_CAPACITY] = {"capacity", true, false, set_capacity},
+	[OPTIONS_NODE] = {"node", true, false, set_node},
+	[OPTIONS_DRAIN_TIMEOUT] = {"drain-timeout", true, false, set_drain_timeout},
+	[OPTIONS_METRICS] = {"metrics", true, false, set_metrics},
+	[OPTIONS_ONCE] = {"once", false, false, set_once},
+	[OPTIONS_CONFIG] = {"config", false, false, set_config},
+	[OPTIONS_CHECK_CONFIG] = {"check-config", false, false, set_check},
+};
+
+static int take_option(struct options *o, int opt, const char *arg)
+{
+	const struct options_key *key = options_keys;
+	int rc = 0;
+
+	while (long_opts[key - options_keys].val != opt)
+		key++;
+	if (o->given[key - options_keys] && !key->repeatable)
+		return err_set(-EINVAL, "--%s is given twice: give it once", key->name);
+	o->given[key - options_keys] = true;
+	rc = key->set(o, arg);
+	return rc ? err_set(rc, "--%s: %s", key->name, err_text(rc)) : 0;
 }
 
 static int default_path(struct options *o)
@@ -245,6 +282,18 @@ static int complete(struct options *o)
 	return 0;
 }
 
+/* A server on an inherited socket is some run's own, and no business of the machine's. */
+static int load(struct options *o)
+{
+	const char *path = o->config_path ? o->config_path : OPTIONS_SYSTEM_FILE;
+	int rc;
+
+	if (o->client_fd >= 0 && !o->config_path)
+		return 0;
+	rc = options_load(o, path);
+	return rc == -ENOENT && !o->config_path && !o->check_only ? 0 : rc;
+}
+
 static int print_and_exit(const char *text, enum options_next *next)
 {
 	*next = OPTIONS_EXIT;
@@ -253,9 +302,17 @@ static int print_and_exit(const char *text, enum options_next *next)
 	return 0;
 }
 
+static int say_checked(const struct options *o, enum options_next *next)
+{
+	char text[PATH_MAX + 32];
+
+	snprintf(text, sizeof(text), "%s: ok\n",
+		 o->config_path ? o->config_path : OPTIONS_SYSTEM_FILE);
+	return print_and_exit(text, next);
+}
+
 int options_parse(int argc, char **argv, struct options *out, enum options_next *next)
 {
-	unsigned int seen = 0;
 	int opt, rc;
 
 	*out = (struct options){.client_fd = -1,
@@ -278,16 +335,19 @@ int options_parse(int argc, char **argv, struct options *out, enum options_next 
 				       word);
 		if (opt == ':')
 			return err_set(-EINVAL, "%.60s needs a value: see rmemd --help", word);
-		rc = check_once(opt, &seen);
-		if (!rc)
-			rc = take_option(out, opt, optarg);
+		rc = take_option(out, opt, optarg);
 		if (rc)
 			return rc;
 	}
+	if (out->check_only && !out->config_path && optind < argc)
+		out->config_path = argv[optind++];
 	if (optind < argc)
 		return err_set(-EINVAL, "'%.60s' is one word too many: see rmemd --help",
 			       argv[optind]);
-	return complete(out);
+	rc = load(out);
+	if (!rc)
+		rc = complete(out);
+	return rc || !out->check_only ? rc : say_checked(out, next);
 }
 
 void options_fini(struct options *o)
@@ -295,4 +355,6 @@ void options_fini(struct options *o)
 	for (unsigned int i = 0; i < o->nr_listen; i++)
 		free(o->listen_path[i]);
 	o->nr_listen = 0;
+	free(o->metrics);
+	o->metrics = NULL;
 }
