@@ -115,6 +115,29 @@ class BadInput(Case):
     def test_server_that_is_absent(self):
         self.refused(["run", "--server", "shm:/no/such/socket", "--remote", "64M", "true"], lines=1)
 
+    def test_file_that_cannot_be_a_server(self):
+        small = "file:/var/tmp,size=8M"
+        for servers, said in ((["file:relative"], "needs a path"),
+                              (["file:/etc/passwd"], "is not overwritten"),
+                              (["file:/no/such/folder/x"], "name a new file"),
+                              (["file:/var/tmp,size=x"], "is not a size"),
+                              (["file:/var/tmp,speed=9"], "no more than a size"),
+                              ([small], "less than the 64.0 MiB"),
+                              ([small, small], "the sizes of all servers are 16.0 MiB"),
+                              (["ram", "file:/var/tmp,size=1"], "less than a page")):
+            with self.subTest(servers):
+                args = [w for s in servers for w in ("--server", s)]
+                text = self.refused(["run", *args, "--remote", "64M", "true"], lines=1)
+                self.assertIn(said, text)
+        text = self.refused(["run", "--server", "file:/var/tmp", "--remote", "900T", "true"], lines=1)
+        self.assertIn("are missing", text)
+
+    def test_files_of_different_sizes_are_one_pool(self):
+        p = self.run_rmem("run", "--summary", "--local", "32M", "--server", "file:/var/tmp,size=8M",
+                          "--server", "file:/var/tmp,size=24M", "true")
+        self.assertEqual(p.returncode, 0, p.stderr)
+        self.assertRegex(p.stderr.decode(), r"remote .* 32.0 MiB cap")
+
     def test_server_that_speaks_garbage(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "sock")
