@@ -48,7 +48,7 @@ CALLS = {
     r"\bptrace\(|\bPTRACE_[A-Z]+\b":
         r"client/capture/(ptrace|inject)[a-z_]*\.[ch]|tools/doctor[a-z_]*\.c|"
         r"client/[a-z_]*probe[a-z_]*\.[ch]",
-    r"\bio_uring_[a-z]+": r"common/conn/tcp[a-z_]*\.[ch]",
+    r"\bio_uring_[a-z]+": r"(common/conn/tcp|client/store/file)[a-z_]*\.[ch]",
     r"\b(socket|connect|accept4?|listen|sendmsg|recvmsg|setsockopt)\(":
         r"common/conn/[a-z_]+\.[ch]|common/metrics/address\.c|client/capture/[a-z_]+\.[ch]",
     r"\bibv_[a-z]+|\brdma_[a-z]+\(": r".*rdma[a-z_]*\.[ch]",
