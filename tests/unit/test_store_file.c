@@ -20,6 +20,7 @@
 
 #include "client/store/file_io.h"
 #include "client/store/open.h"
+#include "client/store/pool.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/units.h"
@@ -335,6 +336,39 @@ static void it_polls_silent_when_there_is_nothing(void **state)
 	s->ops->close(s);
 }
 
+/* The pager asks for nothing when the pool rings: that is handed on to each file, takes
+ * no completion away, and tells of one that is lost. */
+static void two_files_are_one_pool(void **state)
+{
+	struct store_req req[NR_SLOTS];
+	struct store *part[2] = {open_file(MIB(2)), open_file(MIB(2))}, *pool;
+	struct file_store *second = (struct file_store *)part[1];
+	struct pollfd p = {.events = POLLIN};
+	struct store_done done;
+	int res[NR_SLOTS];
+
+	(void)state;
+	assert_int_equal(store_pool_open(part, 2, &pool), 0);
+	assert_int_equal(pool->nr_slots, NR_SLOTS);
+	make_all(req, STORE_WRITE, 1);
+	do_all(pool, req, NR_SLOTS, res);
+	for (unsigned int i = 0; i < NR_SLOTS; i++)
+		assert_int_equal(res[i], 0);
+	p.fd = pool->ops->pollfd(pool);
+	assert_int_equal(pool->ops->reap(pool, NULL, 0), 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	req[0].slot = NR_SLOTS - 1;
+	assert_int_equal(pool->ops->submit(pool, req, 1), 1);
+	wait_readable(pool);
+	assert_int_equal(pool->ops->reap(pool, NULL, 0), 0);
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_int_equal(pool->ops->reap(pool, &done, 1), 1);
+	assert_int_equal(done.tag, req[0].tag);
+	second->err = -EBADF;
+	assert_int_equal(pool->ops->reap(pool, NULL, 0), -EBADF);
+	pool->ops->close(pool);
+}
+
 static void refused(const char *path, const char *size, uint64_t bytes, int err, const char *text)
 {
 	struct store *s = NULL;
@@ -479,6 +513,7 @@ int main(void)
 		cmocka_unit_test(a_write_that_fails_says_so),
 		cmocka_unit_test(it_can_be_closed_with_requests_in_flight),
 		cmocka_unit_test(it_polls_silent_when_there_is_nothing),
+		cmocka_unit_test(two_files_are_one_pool),
 		cmocka_unit_test(an_existing_file_is_left_alone),
 		cmocka_unit_test(a_new_file_has_no_name_and_all_of_its_blocks),
 		cmocka_unit_test(what_it_is_given_is_checked),
