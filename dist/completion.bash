@@ -44,7 +44,7 @@ _rmem_files() {
 _rmem_value() {
     local form forms=() words=()
     case $2 in
-    FILE) _rmem_files "" "$cur"; return ;;
+    FILE | '[FILE]') _rmem_files "" "$cur"; return ;;
     SPEC) mapfile -t forms < <(_rmem_specs "$1") ;;
     *) IFS='|' read -ra forms <<<"$2" ;;
     esac

@@ -73,7 +73,7 @@ class Completion(unittest.TestCase):
             for name, (_, value) in helptext.options(text).items():
                 seen.add(value)
                 for line in (f"{typed} {name} ", f"{typed} {name}="):
-                    if value and value not in ("SPEC", "FILE"):
+                    if value and value not in ("SPEC", "FILE", "[FILE]"):
                         kept = line.split()[-1] if line.endswith("=") else ""
                         words = [w for w in value.split("|") if w.islower()]
                         self.same(line, [kept + w for w in words])
@@ -85,6 +85,7 @@ class Completion(unittest.TestCase):
         start = self.path[:-3]
         self.same(f"{RMEM} run --stats {start}", [self.path])
         self.same(f"{RMEM} run --stats={start}", ["--stats=" + self.path])
+        self.same(f"{RMEMD} --check-config {start}", [self.path])
 
     def test_stores(self):
         forms = helptext.listed(helptext.run(RMEM, "help", "stores"), "Stores")
