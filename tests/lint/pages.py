@@ -33,6 +33,7 @@ class World:
             self.help[c] = helptext.run(rmem, c, "--help")
         self.stores = helptext.run(rmem, "help", "stores")
         self.checks = [c["check"] for c in json.loads(helptext.run(rmem, "doctor", "--json"))]
+        self.settings = json.loads(helptext.run(rmem, "doctor", "--show-config", "--json"))
         self.counters = read(os.path.join(root, "client/supervisor_stats.c"))
         self.server_options = read(os.path.join(root, "server/options.c"))
         self.protocol = read(os.path.join(root, "docs/protocol.md"))
@@ -121,6 +122,18 @@ def check_doctor(w):
     return differ("check", "rmem-doctor.1", set(w.checks) | {"server"}, got)
 
 
+def check_settings(w):
+    """Keys of the files: of rmem by its own word, of rmemd by its table."""
+    keys = {s["key"] for s in w.settings["settings"]}
+    bad = differ("key", "rmem.conf.5", keys, keys_in(w.page["rmem.conf.5"]))
+    keys = set(re.findall(r'(?m)^\t\[OPTIONS_\w+\] = \{"([a-z-]+)", true,', w.server_options))
+    return bad + differ("key", "rmemd.conf.5", keys, keys_in(w.page["rmemd.conf.5"]))
+
+
+def keys_in(page):
+    return {h.split(" = ")[0] for h in named(section(page, "KEYS")) if " = " in h}
+
+
 def check_counters(w):
     packed = "".join(re.findall(r"(?s)json_pack\(.*?;", w.counters))
     names = set(re.findall(r'"([a-z][a-z0-9]*(?:_[a-z0-9]+)*)"', packed))
@@ -172,7 +185,7 @@ def rule_canfail(w, _):
         return ["the pages are wrong already: see lint.pages"]
     missed, nr = [], 0
     for page, text in w.page.items():
-        parts = [section(text, t) for t in ("OPTIONS", "COMMANDS", "STORES", "CHECKS")]
+        parts = [section(text, t) for t in ("OPTIONS", "COMMANDS", "STORES", "CHECKS", "KEYS")]
         lines = [h for p in parts for h in headings(p)]
         lines += ["\t" + h for h in headings(section(text, "OPTIONS"), 1)]
         lines += re.findall(r"(?m)^\|. \*\d.*$", text)
