@@ -24,7 +24,7 @@ def exists(root, group, name):
     }
     if group == "fault":
         with open(os.path.join(tests, "system/CMakeLists.txt"), encoding="utf-8") as f:
-            m = re.search(r"foreach\(victim ([a-z ]+)\)", f.read())
+            m = re.search(r"foreach\(victim ([a-z_ ]+)\)", f.read())
         return bool(m) and name in [f"kill_{v}" for v in m[1].split()]
     return any(os.path.isfile(os.path.join(tests, p)) for p in places[group])
 
