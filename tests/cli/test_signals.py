@@ -29,9 +29,19 @@ class Signals(Case):
         os.set_blocking(p.stdout.fileno(), False)
         return p
 
-    def received(self, p, seconds=0.3):
+    def received(self, p, least=1, seconds=0.3):
+        """What arrives until @least have, and for a while after that."""
+        got = b""
+
+        def enough():
+            nonlocal got
+            got += p.stdout.read() or b""
+            return got.count(b"\n") >= least
+
+        wait_for(f"{least} signals arrive", enough, 10)
         time.sleep(seconds)
-        return [int(x) for x in (p.stdout.read() or b"").split()]
+        enough()
+        return [int(x) for x in got.split()]
 
     def test_sent_to_rmem_arrives_once(self):
         p = self.start_counting()
@@ -46,7 +56,7 @@ class Signals(Case):
         for _ in range(5):
             os.kill(p.pid, signal.SIGRTMIN + 3)
             time.sleep(0.05)
-        self.assertEqual(self.received(p), [signal.SIGRTMIN + 3] * 5)
+        self.assertEqual(self.received(p, 5), [signal.SIGRTMIN + 3] * 5)
         p.kill()
 
     def test_sent_to_the_job_is_not_doubled(self):
