@@ -43,7 +43,7 @@ class Program:
 
 
 class Sort(Program):
-    name, what = "sort", "sort of a 512 MiB file (lines of 1 KiB), two threads"
+    name, what = "sort", "sort of a 512 MiB file (lines of 4 KiB), two threads"
     file_mib = 512
 
     def prepare(self):
@@ -51,7 +51,7 @@ class Sort(Program):
         with open(self.path("in"), "wb") as f:
             for _ in range(self.file_mib // 2):
                 text = rng.randbytes(1 << 20).hex().encode()
-                f.write(b"".join(text[i:i + 1023] + b"\n" for i in range(0, len(text), 1024)))
+                f.write(b"".join(text[i:i + 4095] + b"\n" for i in range(0, len(text), 4096)))
 
     def command(self):
         return ["env", "LC_ALL=C", "sort", "--parallel=2", "-S", "1G", "-o", self.path("out"),
