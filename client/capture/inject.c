@@ -128,7 +128,7 @@ static int inject_steps(struct injection *inj)
 	ret = make_ring(inj->out);
 	if (ret)
 		return err_set(ret, "can't make a ring: %s", strerror(-ret));
-	ret = inject_find_syscall(inj->args->pid, &inj->syscall_va);
+	ret = inject_find_syscall(inj);
 	if (ret)
 		return err_set(ret, "process %d: no usable vdso: %s", inj->args->pid,
 			       strerror(-ret));

@@ -73,6 +73,13 @@ static int read_task_file(pid_t pid, pid_t tid, const char *name, char *text, si
 	return n ? 0 : -ESRCH;
 }
 
+static bool has_seccomp(const char *status)
+{
+	const char *at = strstr(status, "\nSeccomp:\t");
+
+	return at && at[strlen("\nSeccomp:\t")] != '0';
+}
+
 static enum rank rank_of_thread(pid_t pid, pid_t tid)
 {
 	char text[2048];
@@ -80,8 +87,7 @@ static enum rank rank_of_thread(pid_t pid, pid_t tid)
 
 	if (read_task_file(pid, tid, "status", text, sizeof(text)))
 		return RANK_NEVER;
-	at = strstr(text, "\nSeccomp:\t");
-	if (at && at[strlen("\nSeccomp:\t")] != '0')
+	if (has_seccomp(text))
 		return RANK_NEVER;
 	at = strstr(text, "\nState:\t");
 	if (!at || strchr("ZXx", at[strlen("\nState:\t")]))
@@ -124,6 +130,33 @@ static int find_candidates(pid_t pid, struct candidate *list, size_t *nr)
 	return n ? 0 : -ESRCH;
 }
 
+static void read_image(pid_t pid, struct image *im)
+{
+	char path[64];
+	FILE *f;
+
+	*im = (struct image){0};
+	snprintf(path, sizeof(path), "/proc/%d/auxv", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return;
+	im->bytes = fread(im->auxv, 1, sizeof(im->auxv), f);
+	fclose(f);
+}
+
+/* Until it was stopped the thread ran on: a call made where an earlier program
+ * had its vdso, or past a new filter, would kill it. */
+static bool is_as_looked_at(const struct injection *inj)
+{
+	char status[2048];
+	struct image now;
+
+	read_image(inj->args->pid, &now);
+	return now.bytes == inj->image.bytes && !memcmp(now.auxv, inj->image.auxv, now.bytes) &&
+	       !read_task_file(inj->args->pid, inj->job.tid, "status", status, sizeof(status)) &&
+	       !has_seccomp(status);
+}
+
 int inject_stop_any(struct injection *inj)
 {
 	struct candidate list[MAX_CANDIDATES];
@@ -141,8 +174,12 @@ int inject_stop_any(struct injection *inj)
 					   .syscall_va = inj->syscall_va,
 					   .deadline_ns = inj->deadline_ns};
 		ret = tracee_stop(&inj->job, stop_ms);
-		if (!ret)
+		if (!ret && is_as_looked_at(inj))
 			return 0;
+		if (!ret) {
+			ret = tracee_release(&inj->job);
+			return ret ? ret : -ESRCH;
+		}
 		if (last == -ESRCH || ret == -ETIMEDOUT)
 			last = ret;
 	}
@@ -165,13 +202,15 @@ static int find_vdso(void *ctx, const struct proc_map *m)
 	return 1;
 }
 
-int inject_find_syscall(pid_t pid, uint64_t *va)
+int inject_find_syscall(struct injection *inj)
 {
 	unsigned char code[VDSO_MAX_BYTES];
+	pid_t pid = inj->args->pid;
 	struct vdso v = {0};
 	size_t bytes;
 	int ret;
 
+	read_image(pid, &inj->image);
 	ret = proc_maps_each(pid, find_vdso, &v);
 	if (ret < 0)
 		return ret;
@@ -185,7 +224,7 @@ int inject_find_syscall(pid_t pid, uint64_t *va)
 		return -ENOEXEC;
 	for (size_t i = 0; i + 1 < bytes; i++) {
 		if (code[i] == SYSCALL_BYTE_0 && code[i + 1] == SYSCALL_BYTE_1) {
-			*va = v.start + i;
+			inj->syscall_va = v.start + i;
 			return 0;
 		}
 	}

@@ -10,7 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "client/capture/inject_parts.h"
 #include "client/capture/proc.h"
 #include "client/capture/ptrace.h"
 
@@ -40,10 +39,9 @@ static enum where look_at(pid_t pid, pid_t tid)
 	return call == SYS_madvise || call == SYS_process_madvise ? IN_MADVISE : ELSEWHERE;
 }
 
-static int pass(pid_t tid, uint64_t syscall_va)
+static int pass(pid_t tid)
 {
 	struct tracee t = {.tid = tid,
-			   .syscall_va = syscall_va,
 			   .deadline_ns = tracee_now_ns() + STOP_MS * 1000000ULL};
 	int err = tracee_stop(&t, STOP_MS);
 
@@ -62,17 +60,14 @@ struct look {
 static void *look_at_all(void *arg)
 {
 	struct look *l = arg;
-	uint64_t syscall_va;
 	pid_t *tids = NULL;
 	size_t nr = 0;
 
-	l->ret = inject_find_syscall(l->pid, &syscall_va);
-	if (!l->ret)
-		l->ret = proc_tids(l->pid, &tids, &nr);
+	l->ret = proc_tids(l->pid, &tids, &nr);
 	for (size_t i = 0; !l->ret && i < nr; i++) {
 		switch (look_at(l->pid, tids[i])) {
 		case RUNNING:
-			l->ret = pass(tids[i], syscall_va);
+			l->ret = pass(tids[i]);
 			break;
 		case IN_MADVISE:
 			l->ret = -EAGAIN;

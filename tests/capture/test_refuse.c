@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/capture/inject_parts.h"
 #include "client/capture/proc.h"
 #include "common/base/err.h"
 #include "tests/capture/fixture.h"
@@ -74,6 +75,34 @@ static void in_vfork(void *arg)
 	if (!vfork())
 		for (;;)
 			pause();
+}
+
+/* Waits for a byte at its input. */
+static void wait_for_word(void)
+{
+	char c;
+
+	if (write(1, "R", 1) != 1 || read(0, &c, 1) != 1)
+		_exit(8);
+}
+
+/* Then it may only read and write. */
+static void filters_itself(void *arg)
+{
+	(void)arg;
+	wait_for_word();
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT))
+		_exit(9);
+	wait_for_word();
+	syscall(SYS_exit, 0);
+}
+
+static void execs(void *arg)
+{
+	(void)arg;
+	wait_for_word();
+	execl("/bin/sh", "sh", "-c", "printf R && read word", (char *)NULL);
+	_exit(9);
 }
 
 struct snapshot {
@@ -228,6 +257,39 @@ static void program_of_32_bits_is_refused(void **state)
 	assert_int_equal(why, REFUSE_32BIT);
 }
 
+/* What was looked at has changed by the time that it is stopped: it is left
+ * alone, and can't tell. */
+static void changed_meanwhile(void (*fn)(void *))
+{
+	struct inject_args args = {.timeout_ms = 1000};
+	struct injection inj = {.args = &args};
+	struct victim v;
+
+	victim_fork(&v, fn, NULL);
+	victim_ready(&v);
+	args.pid = v.pid;
+	inj.deadline_ns = now_ns() + 1000000000ULL;
+	assert_int_equal(inject_find_syscall(&inj), 0);
+	assert_int_equal(write(v.stdin_fd, "\n", 1), 1);
+	victim_ready(&v);
+	nap_ms(20); /* it waits for another word */
+	assert_int_equal(inject_stop_any(&inj), -ESRCH);
+	assert_int_equal(write(v.stdin_fd, "\n", 1), 1);
+	assert_int_equal(victim_wait(&v), 0);
+}
+
+static void new_filter_is_noticed(void **state)
+{
+	(void)state;
+	changed_meanwhile(filters_itself);
+}
+
+static void exec_is_noticed(void **state)
+{
+	(void)state;
+	changed_meanwhile(execs);
+}
+
 /* The device is none: found out when the agent's task has made most of its things. */
 static void failure_half_way_is_undone(void **state)
 {
@@ -263,6 +325,7 @@ int main(void)
 		TEST(process_limit_is_refused),	  TEST(parent_in_vfork_is_refused),
 		TEST(traced_is_refused),	  TEST(ended_is_refused),
 		TEST(failure_half_way_is_undone), TEST(program_of_32_bits_is_refused),
+		TEST(new_filter_is_noticed),	  TEST(exec_is_noticed),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_setup, NULL);
