@@ -29,10 +29,6 @@ struct vma_span {
 	uint64_t start, end;
 };
 
-/* Pager, injector and agents run before the job: what they do is short, and the
- * job waits for it. Where the permission is missing they run beside it. */
-#define CAPTURE_NICE (-15)
-
 /* A command the agent has not answered yet. */
 struct command {
 	bool used;
@@ -147,6 +143,13 @@ struct capture {
 extern const struct capture_ops capture_real_ops; /* ctx: struct capture */
 
 uint64_t capture_now_ns(void);
+
+/* ---- priority.c ---- */
+/* The calling thread runs before others from here on, and so do those that it
+ * makes. */
+void priority_first(void);
+/* So does the agent, in its turn, once it has been made. Pager's thread. */
+void priority_of_agent(pid_t pid);
 
 /* ---- spaces.c ---- */
 struct aspace *aspace_find(const struct capture *cp, space_id id);

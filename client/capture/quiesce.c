@@ -41,8 +41,7 @@ static enum where look_at(pid_t pid, pid_t tid)
 
 static int pass(pid_t tid)
 {
-	struct tracee t = {.tid = tid,
-			   .deadline_ns = tracee_now_ns() + STOP_MS * 1000000ULL};
+	struct tracee t = {.tid = tid, .deadline_ns = tracee_now_ns() + STOP_MS * 1000000ULL};
 	int err = tracee_stop(&t, STOP_MS);
 
 	if (!err)

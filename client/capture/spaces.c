@@ -2,13 +2,11 @@
 /* The job's address spaces and the commands that their agents carry out. */
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -91,9 +89,7 @@ int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent
 	sp->own_start = ring->own_start;
 	sp->own_end = ring->own_end;
 	ring->notify = 1;
-	/* Its task was hurried while it was made. */
-	sched_setscheduler(agent->pid, SCHED_OTHER, &(struct sched_param){0});
-	setpriority(PRIO_PROCESS, (id_t)agent->pid, CAPTURE_NICE);
+	priority_of_agent(agent->pid);
 	if (sp->pagemap_fd >= 0)
 		close(sp->pagemap_fd);
 	sp->pagemap_fd = proc_open_pagemap(agent->pid);

@@ -88,7 +88,7 @@ def one_with(rmem, program, server, ratio, mib, more, special):
         return 77
     local = (max(mib // ratio, 16) + int(mib * special.get("stays", 0))) * MIB
     name = f"{os.path.basename(program)} {more} 1/{ratio} {server or 'private server'}"
-    count = Memcg() if special.get("forks") and Memcg.is_there() else contextlib.nullcontext()
+    count = Memcg() if Memcg.is_there() else contextlib.nullcontext()
     with count as memcg, Run(rmem, memcg.wrap(command) if memcg else command, local,
                              4 * mib * MIB, [server] if server else []) as run:
         try:
