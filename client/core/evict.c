@@ -56,8 +56,7 @@ static bool can_move(struct core *c, struct space *s)
 		s->agent = AGENT_ASKED;
 		c->b.capture->want_agent(c->b.capture_ctx, s->id);
 	}
-	return s->agent == AGENT_HERE && !s->nr_held && !s->populating && !s->share_chunk.v &&
-	       free_half(s);
+	return s->agent == AGENT_HERE && !s->nr_held && !unshare_pending(s) && free_half(s);
 }
 
 /* Of what the kernel could move, what the core lets go. */
@@ -162,15 +161,14 @@ static int move_chunk(struct core *c, struct space *s, struct chunk *ch)
 
 /* ---- which chunk ---- */
 
-/* One step of the space's sweep. As move_chunk(); *done when it is over. */
-static int sweep_step(struct core *c, struct space *s, bool *done)
+/* One step of the space's sweep. As move_chunk(). */
+static int sweep_step(struct core *c, struct space *s)
 {
 	const struct core_range *r = ranges_above(c, s, s->sweep_va);
 	uint64_t va;
 	struct chunk *ch;
 	int nr;
 
-	*done = !r;
 	if (!r) {
 		s->sweeping = false;
 		return 0;
@@ -191,27 +189,35 @@ static int sweep_step(struct core *c, struct space *s, bool *done)
 	return nr;
 }
 
-static int evict_swept(struct core *c, unsigned int *scans)
+/* The space whose sweep is behind the others': they go up together (unshare.c).
+ * One that can't go on now is passed over. */
+static struct space *least_swept(struct core *c)
 {
-	for (struct space *s = space_first(c); s; s = space_next(c, s)) {
-		bool done = false;
+	struct space *best = NULL;
 
-		if (s->gone || !s->sweeping || !can_move(c, s))
-			continue;
-		while (!done && *scans) {
-			int nr = sweep_step(c, s, &done);
-
-			--*scans;
-			if (nr > 0)
-				return nr;
-			if (nr < 0)
-				break;
-		}
-	}
-	return 0;
+	for (struct space *s = space_first(c); s; s = space_next(c, s))
+		if (!s->gone && s->sweeping && !s->sweep_waits && can_move(c, s) &&
+		    (!best || s->sweep_va < best->sweep_va))
+			best = s;
+	return best;
 }
 
-/* Making pages exclusive takes room: they are the next to go. */
+static int evict_swept(struct core *c, unsigned int *scans)
+{
+	struct space *s;
+	int nr = 0;
+
+	for (s = space_first(c); s; s = space_next(c, s))
+		s->sweep_waits = false;
+	while (nr <= 0 && *scans && (s = least_swept(c))) {
+		nr = sweep_step(c, s);
+		s->sweep_waits = nr < 0;
+		--*scans;
+	}
+	return nr > 0 ? nr : 0;
+}
+
+/* What was made exclusive takes room: it is the next to go. */
 static int evict_made(struct core *c)
 {
 	for (struct space *s = space_first(c); s; s = space_next(c, s)) {
@@ -224,7 +230,8 @@ static int evict_made(struct core *c)
 		nr = ch ? move_chunk(c, s, ch) : 0;
 		if (nr < 0)
 			continue;
-		s->made_va = 0;
+		if (!nr || !ch->queued) /* not only a part of it */
+			s->made_va = 0;
 		if (nr)
 			return nr;
 	}
@@ -273,36 +280,6 @@ static int evict_queued(struct core *c, unsigned int *scans)
 	return 0;
 }
 
-/* ---- making pages exclusive ---- */
-
-static void share_run(struct core *c)
-{
-	for (struct space *s = space_first(c); s; s = space_next(c, s)) {
-		struct chunk *ch = at(c, s->share_chunk);
-
-		if (!ch || s->gone || s->populating || space_moving(s))
-			continue;
-		s->share_chunk = (ref){0};
-		s->populating = !c->b.capture->populate(c->b.capture_ctx, s->id, ch->va, &s->share);
-		c->st->stats.populates += s->populating;
-	}
-}
-
-void core_populated(struct core *c, space_id sp, uint64_t va, int err)
-{
-	struct space *s = space_find(c, sp);
-
-	(void)err; /* what could not be made exclusive refuses again */
-	if (!s)
-		return;
-	s->populating = false;
-	if (s->gone) {
-		space_release(c, s);
-		return;
-	}
-	s->made_va = va;
-}
-
 /* These can't leave. */
 static void stuck(struct core *c, unsigned int pages)
 {
@@ -317,15 +294,10 @@ static void stuck(struct core *c, unsigned int pages)
 static void refused_busy(struct core *c, struct space *s, struct chunk *ch, const pageset *busy)
 {
 	c->st->stats.moves_busy += pageset_count(busy);
-	if (ch->populated || s->share_chunk.v || s->populating) {
-		stuck(c, pageset_count(busy)); /* pinned */
-		ch->populated = false;
+	if (unshare_refused(c, s, ch, busy))
 		return;
-	}
-	ch->populated = true;
-	chunk_queue(c, ch, true);
-	s->share_chunk = ref_to(c, ch);
-	s->share = *busy;
+	stuck(c, pageset_count(busy)); /* pinned */
+	ch->populated = false;
 }
 
 /* ---- what was moved ---- */
@@ -469,7 +441,7 @@ void evict_run(struct core *c)
 	unsigned int scans = SCANS_A_RUN;
 	int nr = 1;
 
-	share_run(c);
+	unshare_run(c);
 	if (!evict_target_bytes(c))
 		c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);
 	while (nr && evict_target_bytes(c) && frames_for_bulk(c) && !c->st->lost) {

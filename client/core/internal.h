@@ -99,12 +99,13 @@ struct space {
 	bool let_through; /* single pages, whatever the cap says */
 	bool populating;
 	bool quiescing, quiesce_stale;
-	uint8_t nr_held; /* remaps that wait for the range they go to to be vacated */
-	bool sweeping;	 /* sweep_va walks memory that is in no queue */
+	uint8_t nr_held;  /* remaps that wait for the range they go to to be vacated */
+	bool sweeping;	  /* sweep_va walks memory that is in no queue */
+	bool sweep_waits; /* and can't go on in this run */
 	uint64_t sweep_va;
 	uint64_t removed_pages; /* members of all chunks' removed sets */
 	uint64_t made_va;	/* chunk whose pages were just made exclusive; 0 none */
-	ref share_chunk;	/* to be made exclusive when no move is in flight, */
+	uint64_t share_va;	/* chunk to be made exclusive, or 0: */
 	pageset share;		/* these pages of it */
 	struct half half[CORE_HALVES];
 	struct core_space_stats stats;
@@ -280,6 +281,13 @@ void io_submit_writes(struct core *c);
 /* ---- evict.c ---- */
 uint64_t evict_target_bytes(const struct core *c); /* how much should leave now */
 void evict_run(struct core *c);
+
+/* ---- unshare.c: pages shared by forked processes ---- */
+bool unshare_pending(const struct space *s); /* nothing of it may be moved now */
+void unshare_run(struct core *c);
+/* Pages of the chunk refused to be moved (EBUSY). False: they are pinned, not
+ * shared. */
+bool unshare_refused(struct core *c, struct space *s, struct chunk *ch, const pageset *busy);
 uint64_t cap_hard_bytes(const struct core *c);
 
 /* ---- core.c ---- */

@@ -222,6 +222,17 @@ static void sim_drop(void *ctx, space_id id, unsigned int half)
 	sim_event(w, EV_DROP, id.v, half, 0);
 }
 
+/* Copies of shared pages take room: a sixteenth of the cap, at least a chunk. */
+static void check_copies(struct sim *w)
+{
+	unsigned int most = w->cfg.cap_pages / 16 / CHUNK_PAGES, nr = 1;
+
+	for (unsigned int s = 0; s < MODEL_SPACES; s++)
+		nr += !w->sp[s].gone_told && w->sp[s].populate != CMD_FREE;
+	if (nr > (most ? most : 1))
+		sim_fail(w, "%u chunks are made exclusive at once", nr);
+}
+
 static int sim_populate(void *ctx, space_id id, uint64_t chunk_va, const pageset *want)
 {
 	struct sim *w = ctx;
@@ -230,6 +241,7 @@ static int sim_populate(void *ctx, space_id id, uint64_t chunk_va, const pageset
 
 	if (sp->populate != CMD_FREE || sp->agent != AGENT_READY)
 		sim_fail(w, "populate without an agent, or twice");
+	check_copies(w);
 	if (sp->move[0].state != CMD_FREE || sp->move[1].state != CMD_FREE)
 		sim_fail(w, "populate while a move holds the messages back");
 	if (!w->m.space[s].alive)
