@@ -351,7 +351,7 @@ static void work(struct pager *p)
 		messages_read(cp, sp);
 	if (p->running && capture_now_ns() >= p->poll_ns) {
 		processes_poll(cp);
-		core_observe(cp->core, cp->anon_bytes, held_bytes(cp));
+		core_observe(cp->core, cp->anon_bytes, held_bytes(cp), cp->anon_exact);
 		wake_supervisor(p);
 		p->poll_ns = capture_now_ns() + processes_interval_ns(cp);
 	}

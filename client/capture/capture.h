@@ -94,8 +94,9 @@ struct process {
 	bool borrows;	      /* runs in its parent's space (vfork): counted there */
 	bool seen;
 	uint64_t virt_bytes, anon_bytes;
-	uint64_t pss_bytes, pss_anon_bytes, pss_minflt, pss_ns; /* when last sampled */
-	uint64_t counted_bytes;					/* what it adds to the job's size */
+	uint64_t pss_bytes, pss_anon_bytes, pss_minflt; /* when last sampled */
+	bool sampled;					/* and nobody has come or gone since */
+	uint64_t counted_bytes;				/* what it adds to the job's size */
 	char comm[16];
 	uint64_t comm_ns; /* when to read it anew */
 };
@@ -133,6 +134,8 @@ struct capture {
 	struct injector *injector;
 	const void *zeros; /* CHUNK_BYTES of them */
 	uint64_t anon_bytes, unmanaged_bytes;
+	bool anon_exact;       /* anon_bytes is what was there at one moment, not a bound */
+	uint64_t pss_ns;       /* when to sample all processes again */
 	uint64_t shared_bytes; /* would become the job's own if forked processes wrote to it */
 	bool pressed;	       /* the cap is near: manage what there is */
 	struct table *table;

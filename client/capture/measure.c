@@ -11,35 +11,72 @@
  * with this long in between. */
 #define PSS_SHARE   20
 #define PSS_REST_NS 10000000ULL
+/* One is sampled after the other: more coming and going meanwhile makes the sum
+ * one that never was. */
+#define MOVED_BYTES MIB(1)
 
 /* Who shares pages with whom has changed: old samples say nothing any more. */
 void processes_forget_samples(struct capture *cp)
 {
 	for (struct process *p = cp->procs; p; p = p->next)
-		p->pss_ns = 0;
+		p->sampled = false;
+	cp->pss_ns = 0;
+}
+
+static void sample(struct process *p)
+{
+	struct proc_stat st;
+
+	p->sampled = !proc_stat(p->pid, &st) &&
+		     !proc_pss_anon(p->pid, &p->pss_bytes, &p->pss_anon_bytes);
+	p->pss_minflt = st.minflt;
 }
 
 /* Anonymous bytes of the process, those shared after fork only by their part.
- * Between two samples every new fault counts as a page of its own. */
-static uint64_t proportional(struct process *p, uint64_t now, bool sample)
+ * Since it was sampled every new fault counts as a page of its own. */
+static uint64_t proportional(const struct process *p)
 {
 	struct proc_stat st;
 	uint64_t t;
 
-	if (sample && now >= p->pss_ns && !proc_stat(p->pid, &st)) {
-		t = capture_now_ns();
-		if (!proc_pss_anon(p->pid, &p->pss_bytes, &p->pss_anon_bytes)) {
-			p->pss_minflt = st.minflt;
-			t = capture_now_ns() - t;
-			p->pss_ns = now + t * PSS_SHARE + PSS_REST_NS;
-		}
-	} else if (!p->pss_ns || proc_stat(p->pid, &st)) {
+	if (!p->sampled || proc_stat(p->pid, &st))
 		return p->anon_bytes;
-	}
 	t = p->pss_bytes + (st.minflt - p->pss_minflt) * PAGE_BYTES;
 	if (p->anon_bytes > p->pss_anon_bytes)
 		t += p->anon_bytes - p->pss_anon_bytes;
 	return t < p->anon_bytes ? t : p->anon_bytes;
+}
+
+/* Has anything changed since the processes were measured and then sampled? */
+static bool is_still(const struct capture *cp)
+{
+	uint64_t virt_bytes, anon_bytes, moved = 0;
+	unsigned int running;
+	pid_t last;
+
+	for (const struct process *p = cp->procs; p; p = p->next) {
+		if (p->borrows)
+			continue;
+		if (!p->sampled || proc_statm(p->statm_fd, &virt_bytes, &anon_bytes) || !virt_bytes)
+			return false;
+		moved += anon_bytes > p->anon_bytes ? anon_bytes - p->anon_bytes
+						    : p->anon_bytes - anon_bytes;
+	}
+	return moved <= MOVED_BYTES && !proc_load(cp->loadavg_fd, &last, &running) &&
+	       last == cp->last_pid;
+}
+
+/* All processes that have memory of their own. Was it one moment's? */
+static bool sample_all(struct capture *cp)
+{
+	uint64_t start = capture_now_ns(), took;
+
+	for (struct process *p = cp->procs; p; p = p->next)
+		if (!p->borrows)
+			sample(p);
+	took = capture_now_ns() - start;
+	cp->pss_ns = start + took + took * PSS_SHARE + PSS_REST_NS;
+	return is_still(cp);
 }
 
 uint64_t processes_trigger_bytes(const struct capture *cp)
@@ -79,13 +116,15 @@ void processes_measure(struct capture *cp)
 		}
 	}
 	cp->shared_bytes = 0;
+	cp->anon_exact = true;
 	if (nr > 1 && sum > processes_trigger_bytes(cp)) {
+		cp->anon_exact = now >= cp->pss_ns && sample_all(cp);
 		cp->shared_bytes = sum;
 		sum = 0;
 		for (struct process *p = cp->procs; p; p = p->next) {
 			if (p->borrows)
 				continue;
-			p->counted_bytes = proportional(p, now, true);
+			p->counted_bytes = proportional(p);
 			sum += p->counted_bytes;
 		}
 		cp->shared_bytes -= sum < cp->shared_bytes ? sum : cp->shared_bytes;

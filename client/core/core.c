@@ -86,7 +86,7 @@ void core_lost(struct core *c, enum core_loss why, space_id sp, uint64_t va, int
 	c->b.env->lost(c->b.env_ctx, why, sp, va, err);
 }
 
-void core_observe(struct core *c, uint64_t anon_bytes, uint64_t held_bytes)
+void core_observe(struct core *c, uint64_t anon_bytes, uint64_t held_bytes, bool exact)
 {
 	struct core_stats *stats = &c->st->stats;
 
@@ -95,7 +95,7 @@ void core_observe(struct core *c, uint64_t anon_bytes, uint64_t held_bytes)
 	stats->local_bytes = anon_bytes;
 	if (stats->pages_moved)
 		stats->local_bytes += c->st->cfg.nr_frames * PAGE_BYTES;
-	if (stats->local_bytes > stats->local_peak_bytes)
+	if (exact && stats->local_bytes > stats->local_peak_bytes)
 		stats->local_peak_bytes = stats->local_bytes;
 }
 

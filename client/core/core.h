@@ -188,8 +188,9 @@ void core_not_inherited(struct core *c, uint64_t start, uint64_t end);
 
 /* What the job keeps local now, without the frames: measured. @held_bytes of it,
  * or what is to be treated so, counts against the cap. Between two measurements
- * the core adds what it fills and takes off what it moves. */
-void core_observe(struct core *c, uint64_t anon_bytes, uint64_t held_bytes);
+ * the core adds what it fills and takes off what it moves. Not @exact: it is at
+ * most that much, and says nothing of the peak. */
+void core_observe(struct core *c, uint64_t anon_bytes, uint64_t held_bytes, bool exact);
 
 /* Reap, retry, evict, submit. Returns true when it should be called again
  * soon although nothing came in (work was left to keep the call short). */

@@ -336,7 +336,8 @@ void sim_pager_round(struct sim *w, bool thorough)
 		bury(w, s);
 	}
 	if (thorough || sim_pct(w, 30))
-		core_observe(w->core, w->m.phys_used * PAGE_BYTES, w->m.phys_used * PAGE_BYTES);
+		core_observe(w->core, w->m.phys_used * PAGE_BYTES, w->m.phys_used * PAGE_BYTES,
+			     true);
 	while (!w->lost && core_run(w->core) && --rounds)
 		;
 	check_cap(w);
