@@ -10,8 +10,9 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
+from memcg import counted
 from programs import ALL
-from rmemtest import MIB, Failure, Run, Sampler, check, check_cap, main, native
+from rmemtest import MIB, Failure, Sampler, check, check_cap, main, native
 
 MIN_CAP = 16 * MIB
 
@@ -26,7 +27,7 @@ def alone(p):
 
 
 def under_rmem(rmem, p, local, remote, server):
-    with Run(rmem, p.command(), local, remote, [server] if server else []) as run:
+    with counted(rmem, p.command(), local, remote, [server] if server else []) as run:
         status = run.wait(p.timeout_s)
         run.nothing_left()
         return run, status, p.result(run.stdout), run.stats(), run.stderr
@@ -40,7 +41,7 @@ def one(rmem, p, want, peak, percent, server):
     check(st["pages"]["evicted"] > 0, "nothing was evicted")
     check_cap(run, st, local, (32 + p.populates_mib) * MIB)
     print(f"{p.name} {percent} % {server or 'private server'}: ok, {run.wall:.1f} s, "
-          f"peak {run.sampler.peak >> 20} MiB of {local >> 20}, "
+          f"peak {run.counter.peak >> 20} MiB of {local >> 20}, "
           f"remote {st['remote']['peak_bytes'] >> 20} MiB", flush=True)
 
 

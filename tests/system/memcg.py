@@ -3,10 +3,13 @@
 (cgroup v1, memory). While processes fork and end, a sum of proportional sizes counts
 pages more than once, since each is read at another moment; this one does not."""
 
+import contextlib
 import os
 import threading
 import time
 import uuid
+
+from rmemtest import Run
 
 ROOT = "/sys/fs/cgroup/memory"
 # Joins the group, then becomes the job: rmem itself stays outside.
@@ -15,6 +18,8 @@ JOIN = 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"'
 
 class Memcg(threading.Thread):
     """with Memcg() as m: run m.wrap(command); then m.peak, in bytes."""
+
+    who = "the kernel counts"
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -51,3 +56,15 @@ class Memcg(threading.Thread):
                 return
             except OSError:
                 time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def counted(rmem, command, *args, **kwargs):
+    """A Run whose memory the kernel counts where it can, and samples count else."""
+    if not Memcg.is_there():
+        with Run(rmem, command, *args, **kwargs) as run:
+            yield run
+        return
+    with Memcg() as group, Run(rmem, group.wrap(command), *args, sample=False, **kwargs) as run:
+        run.counter = group
+        yield run

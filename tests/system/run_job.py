@@ -5,26 +5,25 @@
 Runs PROGRAM and PROGRAM-static with the private server and with `ram`, some or
 (mode long) all with an rmemd by tcp and with a file too, at a quarter and at half of
 its memory: same status, same output, pages really left and came back, the cap held
-(sampled from outside), nothing is left."""
+(by the kernel's own count, or sampled), nothing is left."""
 
 import argparse
-import contextlib
 import os
 
-from memcg import Memcg
-from rmemtest import MIB, Failure, Run, TcpServer, check, check_cap, main, native
+from memcg import counted
+from rmemtest import MIB, Failure, TcpServer, check, check_cap, main, native
 
 TIMEOUT_S = 90
 
 # What is different from the rule. mib: footprint; more: further arguments to
 # try; quarters: of the footprint that can't leave; stays: the part of it that is
 # read-only, which can't leave and so gets room of its own; unmanaged: nothing leaves;
-# forks: all the time, so that only the kernel's own count of memory is exact;
+# forks: all the time, so that a sum of samples says nothing;
 # stops: a stated limit, a loud stop with this word; needs: a feature without which this is a stated limit.
 SPECIAL = {
     "die": {"more": ["three", "kill", "term", "abort", "segv", "none"]},
     "first_touch": {"mib": 512},
-    "fork_thousand": {"forks": True, "quarters": 1},  # a stated limit, still to be mended
+    "fork_thousand": {"forks": True},
     "fuzz_maps": {"more": ["1", "2"]},
     "guard_pages": {"needs": "+bpf"},
     "mdwe": {"unmanaged": True},  # its agent could not get executable code
@@ -56,19 +55,15 @@ def variants(program, mode):
         (program, s, 4) for s in also]
 
 
-def check_moved(run, st, local, quarter, special, memcg):
+def check_moved(run, st, local, quarter, special):
     """Pages really left and came back, and the cap held; or it is said why not."""
     if special.get("unmanaged"):
         check(st["processes"]["unmanaged"] > 0 and "unmanaged" in run.stderr, "it was not said")
         return
     check(st["pages"]["evicted"] > 0, "nothing was evicted")
     check(st["faults"]["remote"] + st["faults"]["standby"] > 0, "nothing was fetched")
-    if memcg:
-        check(memcg.samples > 0, "the memory of the job was never counted")
-        check(memcg.peak <= local + 32 * MIB + special.get("quarters", 0) * quarter,
-              f"cap of {local >> 20} MiB: the kernel counts {memcg.peak >> 20} MiB")
-        return
-    check_cap(run, st, local, 32 * MIB + special.get("quarters", 0) * quarter)
+    check_cap(run, st, local, 32 * MIB + special.get("quarters", 0) * quarter,
+              samples_tell=not special.get("forks"))
 
 
 def one(rmem, program, server, ratio, mib, more, special):
@@ -88,9 +83,7 @@ def one_with(rmem, program, server, ratio, mib, more, special):
         return 77
     local = (max(mib // ratio, 16) + int(mib * special.get("stays", 0))) * MIB
     name = f"{os.path.basename(program)} {more} 1/{ratio} {server or 'private server'}"
-    count = Memcg() if Memcg.is_there() else contextlib.nullcontext()
-    with count as memcg, Run(rmem, memcg.wrap(command) if memcg else command, local,
-                             4 * mib * MIB, [server] if server else []) as run:
+    with counted(rmem, command, local, 4 * mib * MIB, [server] if server else []) as run:
         try:
             status = run.wait(TIMEOUT_S)
             if "stops" in special:
@@ -105,11 +98,11 @@ def one_with(rmem, program, server, ratio, mib, more, special):
             run.nothing_left()
             st = run.stats()
             check(st["exit_status"] in (want_status, None), f"statistics: {st['exit_status']}")
-            check_moved(run, st, local, mib * MIB // 4, special, memcg)
+            check_moved(run, st, local, mib * MIB // 4, special)
         except Failure as e:
             raise Failure(f"{name}: {e}") from None
-        print(f"{name}: ok, {alone_s:.2f} s alone, {run.wall:.2f} s, sampled peak "
-              f"{(memcg or run.sampler).peak >> 20} MiB of {local >> 20}, evicted {st['pages']['evicted']}, "
+        print(f"{name}: ok, {alone_s:.2f} s alone, {run.wall:.2f} s, peak "
+              f"{run.counter.peak >> 20} MiB of {local >> 20}, evicted {st['pages']['evicted']}, "
               f"fetched {st['pages']['fetched']}", flush=True)
     return 0
 
