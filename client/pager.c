@@ -369,20 +369,17 @@ static void work(struct pager *p)
  * look for it, if a core is free for looking. */
 #define SPIN_NS 40000ULL
 
-/* It runs before everybody: now and then others get a turn. */
-#define TURNS 64U
-
 static bool may_spin(const struct pager *p, uint64_t now)
 {
 	return now - p->busy_ns < SPIN_NS && p->capture.nr_running <= p->cpus;
 }
 
-static uint64_t wait_ns(struct pager *p)
+static uint64_t wait_ns(const struct pager *p)
 {
 	uint64_t now = capture_now_ns(), ns = UINT64_MAX;
 
 	if (p->again || may_spin(p, now))
-		return ++p->turns % TURNS ? 0 : SHORT_NS;
+		return 0;
 	if (p->running)
 		ns = p->poll_ns > now ? p->poll_ns - now : 0;
 	if (ns > SHORT_NS && core_waiting(p->capture.core))
@@ -458,7 +455,7 @@ int pager_main(const struct pager_args *args)
 	p->cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
 	log_set_sink(log_to_supervisor, p);
 	lock_memory();
-	priority_first();
+	priority_first(getpid());
 	err = draw_secret(p);
 	if (!err)
 		err = pager_open(p);

@@ -29,7 +29,6 @@ struct pager {
 	unsigned int awake_looks;
 	pid_t stopped_pid; /* the supervisor stopped itself with this job process */
 	bool running, finishing, lost, again;
-	unsigned int turns; /* without waiting */
 };
 
 /* SIGKILL to every process the pager knows of, agents included. */

@@ -148,11 +148,9 @@ extern const struct capture_ops capture_real_ops; /* ctx: struct capture */
 uint64_t capture_now_ns(void);
 
 /* ---- priority.c ---- */
-/* The calling thread runs before others from here on, and so do those that it
- * makes. */
-void priority_first(void);
-/* So does the agent, in its turn, once it has been made. Pager's thread. */
-void priority_of_agent(pid_t pid);
+/* The first thread of @pid, and those that it makes from then on, run before
+ * others. It leads a session of its own. */
+void priority_first(pid_t pid);
 
 /* ---- spaces.c ---- */
 struct aspace *aspace_find(const struct capture *cp, space_id id);

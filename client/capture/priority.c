@@ -2,7 +2,6 @@
 /* Who runs before the job: what pager, injector and agents do is short, and the
  * job waits for it. Where the permission is missing they run beside it. */
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,25 +13,17 @@
 
 /*
  * A nice value counts only within a session where the kernel groups tasks by
- * sessions (autogroup), so on a busy machine the pager would wait for a hundred
- * milliseconds while the job grows past its cap.
+ * sessions (sched/autogroup.c): alone in its session, a task is one among as many
+ * as there are sessions. On a busy machine the pager then waited for a hundred
+ * milliseconds while the job grew past its cap. So the group gets the value too;
+ * pager and agents each have a session of their own. Not a real-time policy: a
+ * pager that evicts all the time would leave nothing to others.
  */
-void priority_first(void)
-{
-	const struct sched_param first = {.sched_priority = 1};
-
-	if (sched_setscheduler(0, SCHED_FIFO, &first))
-		setpriority(PRIO_PROCESS, 0, FIRST_NICE);
-}
-
-/* The agent is in a session, and so in a group, of its own. */
-void priority_of_agent(pid_t pid)
+void priority_first(pid_t pid)
 {
 	char path[64], nice[8];
 	int fd, n;
 
-	/* Its task was hurried while it was made. */
-	sched_setscheduler(pid, SCHED_OTHER, &(struct sched_param){0});
 	setpriority(PRIO_PROCESS, (id_t)pid, FIRST_NICE);
 	snprintf(path, sizeof(path), "/proc/%d/autogroup", pid);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -40,6 +31,6 @@ void priority_of_agent(pid_t pid)
 		return; /* there are no such groups */
 	n = snprintf(nice, sizeof(nice), "%d", FIRST_NICE);
 	if (write(fd, nice, (size_t)n) != n)
-		log_debug("agent %d: its group has no nice value", pid);
+		log_debug("process %d: its session has no nice value", pid);
 	close(fd);
 }

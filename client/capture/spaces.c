@@ -2,6 +2,7 @@
 /* The job's address spaces and the commands that their agents carry out. */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -89,7 +90,9 @@ int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent
 	sp->own_start = ring->own_start;
 	sp->own_end = ring->own_end;
 	ring->notify = 1;
-	priority_of_agent(agent->pid);
+	/* Its task was hurried while it was made. */
+	sched_setscheduler(agent->pid, SCHED_OTHER, &(struct sched_param){0});
+	priority_first(agent->pid);
 	if (sp->pagemap_fd >= 0)
 		close(sp->pagemap_fd);
 	sp->pagemap_fd = proc_open_pagemap(agent->pid);
