@@ -9,11 +9,11 @@ import time
 from rmemtest import Case, RMEM, main, python, state, wait_for
 
 COUNT = """
-import signal, sys, time
+import os, signal, sys, time
 signals = [signal.SIGUSR1, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT,
            signal.SIGWINCH, signal.SIGRTMIN + 3]
 def on(n, f):
-    print(n, flush=True)
+    os.write(1, b"%d\\n" % n)  # print refuses when the next one comes within it
 for s in signals:
     signal.signal(s, on)
 print("ready", flush=True)
