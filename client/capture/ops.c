@@ -157,11 +157,13 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 }
 
 /* Scratch is read only where it is proven full: a hole would make the pager
- * wait for itself. */
+ * wait for itself. Shared zeros are no hole: Linux 6.13 and newer puts them in
+ * place of what is zero when a move splits a huge page (mm/migrate.c,
+ * try_to_map_unused_to_zeropage()). */
 static int check_scratch(const struct aspace *sp, uint64_t va, const pageset *set)
 {
 	pageset here;
-	int err = proc_present(sp->pagemap_fd, va, va + CHUNK_BYTES, &here);
+	int err = proc_filled(sp->pagemap_fd, va, va + CHUNK_BYTES, &here);
 
 	for (unsigned int i = 0; !err && i < CHUNK_WORDS; i++)
 		if (set->w[i] & ~here.w[i])

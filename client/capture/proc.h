@@ -75,6 +75,9 @@ int proc_open_pagemap(pid_t pid);
  * start's chunk. */
 int proc_present(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
 
+/* The same, and those where the kernel shows its shared page of zeros. */
+int proc_filled(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
+
 /* Address of the first such page in [start, end), @end when none. */
 int proc_next_present(int pagemap_fd, uint64_t start, uint64_t end, uint64_t *out);
 

@@ -26,8 +26,13 @@ int proc_open_pagemap(pid_t pid)
 	return errno == ENOENT ? -ESRCH : -errno;
 }
 
-/* One call: the number of regions, or -errno. *@next is where to go on. */
-static int scan_once(int fd, uint64_t start, uint64_t end, struct page_region *region,
+/* Not of a file: and with memory of its own, or shared zeros too. */
+#define WITH_MEMORY (PAGE_IS_FILE | PAGE_IS_PFNZERO)
+#define OR_ZEROS    PAGE_IS_FILE
+
+/* One call, for what is @not of these kinds: the number of regions, or -errno.
+ * *@next is where to go on. */
+static int scan_once(int fd, uint64_t not, uint64_t start, uint64_t end, struct page_region *region,
 		     unsigned int nr, uint64_t max_pages, uint64_t *next)
 {
 	struct pm_scan_arg arg = {
@@ -37,8 +42,8 @@ static int scan_once(int fd, uint64_t start, uint64_t end, struct page_region *r
 		.vec = (uint64_t)(uintptr_t)region,
 		.vec_len = nr,
 		.max_pages = max_pages,
-		.category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
-		.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO,
+		.category_inverted = not,
+		.category_mask = not,
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 	};
@@ -50,7 +55,7 @@ static int scan_once(int fd, uint64_t start, uint64_t end, struct page_region *r
 	return ret;
 }
 
-int proc_present(int pagemap_fd, uint64_t start, uint64_t end, pageset *out)
+static int scan_pages(int pagemap_fd, uint64_t not, uint64_t start, uint64_t end, pageset *out)
 {
 	struct page_region region[SCAN_REGIONS];
 	uint64_t chunk = start & ~(CHUNK_BYTES - 1);
@@ -59,7 +64,7 @@ int proc_present(int pagemap_fd, uint64_t start, uint64_t end, pageset *out)
 
 	*out = (pageset){0};
 	while (start < end) {
-		nr = scan_once(pagemap_fd, start, end, region, SCAN_REGIONS, 0, &next);
+		nr = scan_once(pagemap_fd, not, start, end, region, SCAN_REGIONS, 0, &next);
 		if (nr < 0)
 			return nr;
 		for (int i = 0; i < nr; i++) {
@@ -74,13 +79,23 @@ int proc_present(int pagemap_fd, uint64_t start, uint64_t end, pageset *out)
 	return 0;
 }
 
+int proc_present(int pagemap_fd, uint64_t start, uint64_t end, pageset *out)
+{
+	return scan_pages(pagemap_fd, WITH_MEMORY, start, end, out);
+}
+
+int proc_filled(int pagemap_fd, uint64_t start, uint64_t end, pageset *out)
+{
+	return scan_pages(pagemap_fd, OR_ZEROS, start, end, out);
+}
+
 int proc_next_present(int pagemap_fd, uint64_t start, uint64_t end, uint64_t *out)
 {
 	struct page_region region;
 	uint64_t next = end;
 	int nr;
 
-	nr = scan_once(pagemap_fd, start, end, &region, 1, 1, &next);
+	nr = scan_once(pagemap_fd, WITH_MEMORY, start, end, &region, 1, 1, &next);
 	if (nr < 0)
 		return nr;
 	*out = nr ? region.start : end;
