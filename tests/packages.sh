@@ -7,8 +7,23 @@ build_packages=(gcc cmake make pkg-config libc6-dev libxxhash-dev libjansson-dev
                 libmicrohttpd-dev)
 demo_packages=(coreutils python3 redis-server redis-tools time)
 packaging_packages=(debhelper dpkg-dev lintian libcap2-bin scdoc systemd)
-test_packages=(clang clang-format codespell shellcheck stress-ng procps bash-completion
-               groff-base man-db "${packaging_packages[@]}" "${demo_packages[@]}")
+# What the suite runs under rmem, beside the demo's.
+program_packages=(stress-ng sqlite3 xz-utils python3-numpy openjdk-17-jdk-headless nodejs golang-go
+                  postgresql hpcc openmpi-bin)
+test_packages=(clang clang-format codespell shellcheck procps bash-completion groff-base man-db
+               iproute2 util-linux "${packaging_packages[@]}" "${demo_packages[@]}"
+               "${program_packages[@]}")
+
+# The tests start a PostgreSQL of their own: the package shall not start one for good.
+install_without_cluster() {
+    local conf=/etc/postgresql-common/createcluster.conf
+
+    apt-get -q -y --no-install-recommends install postgresql-common
+    cp -p "$conf" "$conf.rmem-saved"
+    sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' "$conf"
+    apt-get -q -y --no-install-recommends install "$1"
+    mv "$conf.rmem-saved" "$conf"
+}
 
 # need PACKAGE...: installs those that are not there; needs root only then.
 need() {
@@ -25,5 +40,6 @@ need() {
     echo "installing: ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q update
+    [[ " ${missing[*]} " = *" postgresql "* ]] && install_without_cluster postgresql
     apt-get -q -y --no-install-recommends install "${missing[@]}"
 }

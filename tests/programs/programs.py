@@ -1,45 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real programs that run under rmem: how to prepare each, what to run, and
-what its result is (a text that has to be the same alone and under rmem)."""
+"""The real programs of the main job; ALL has those of tools.py and runtimes.py as well."""
 
-import hashlib
 import os
 import random
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def digest(path):
-    h = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as f:
-        while block := f.read(1 << 20):
-            h.update(block)
-    return h.hexdigest()
-
-
-class Program:
-    name = ""
-    what = ""
-    timeout_s = 280
-    populates_mib = 0  # by one call, which may exceed the cap by itself
-    combos = ((50, ""), (50, "ram"), (25, ""), (25, "ram"))  # percent, server; "": private
-
-    def __init__(self, folder, build):
-        self.dir, self.build = folder, build
-
-    def path(self, name):
-        return os.path.join(self.dir, name)
-
-    def prepare(self):
-        """Makes the input; once."""
-
-    def command(self):
-        raise NotImplementedError
-
-    def result(self, stdout):
-        """What the run produced; removes it."""
-        return stdout
+import runtimes
+import tools
+from program import HERE, Program, digest
 
 
 class Sort(Program):
@@ -99,4 +67,5 @@ class Pipeline(Program):
         return ["sh", os.path.join(HERE, "pipeline.sh"), "250000"]
 
 
-ALL = {p.name: p for p in (Sort, StressNg, Redis, Pool, Static, Pipeline)}
+ALL = {p.name: p for p in (Sort, StressNg, Redis, Pool, Static, Pipeline) + tools.ALL +
+       runtimes.ALL}

@@ -12,7 +12,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
 from memcg import counted
 from programs import ALL
-from rmemtest import MIB, Failure, Sampler, check, check_cap, main, native
+from rmemtest import MIB, Failure, Sampler, TcpServer, check, check_cap, main, native
 
 MIN_CAP = 16 * MIB
 
@@ -27,6 +27,9 @@ def alone(p):
 
 
 def under_rmem(rmem, p, local, remote, server):
+    if server == "tcp":
+        with TcpServer(rmem, 2 * remote) as tcp:
+            return under_rmem(rmem, p, local, remote, tcp.spec)
     with counted(rmem, p.command(), local, remote, [server] if server else []) as run:
         status = run.wait(p.timeout_s)
         run.nothing_left()

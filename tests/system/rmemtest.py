@@ -266,14 +266,15 @@ class Run:
 
 
 class TcpServer:
-    """An rmemd of the same build on a free port of 127.0.0.1; use as a context."""
+    """An rmemd of the same build on a free port of @host; use as a context."""
 
-    def __init__(self, rmem, capacity):
+    def __init__(self, rmem, capacity, host="127.0.0.1", prefix=()):
+        self.host = host
         self.log = tempfile.NamedTemporaryFile(prefix="test-", dir="/var/tmp")
         self.proc = subprocess.Popen(
-            [os.path.join(os.path.dirname(rmem), "rmemd"), "--listen", "tcp:127.0.0.1:0",
-             "--capacity", str(capacity)], stdin=subprocess.DEVNULL, stdout=self.log,
-            stderr=self.log)
+            list(prefix) + [os.path.join(os.path.dirname(rmem), "rmemd"), "--listen",
+                            f"tcp:{host}:0", "--capacity", str(capacity)],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.spec = self.wait_for_port()
 
     def said(self):
@@ -283,7 +284,7 @@ class TcpServer:
         end = time.monotonic() + 10
         while time.monotonic() < end and self.proc.poll() is None:
             for word in self.said().replace(",", " ").split():
-                if word.startswith("tcp:127.0.0.1:"):
+                if word.startswith(f"tcp:{self.host}:"):
                     return word
             time.sleep(0.01)
         self.proc.kill()

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""apart.py RMEM JOB_DIR: client and server each in a network namespace of its own, with
+a link of limited bandwidth between them; then the link is cut.
+
+Needs root and iproute2. Where namespaces or the limit can't be made it is skipped."""
+
+import os
+import subprocess
+import sys
+import time
+
+from rmemtest import MIB, Failure, Run, TcpServer, check, main, native
+
+LINK_MBIT = 400
+JOB_MIB, LOCAL_MIB = 64, 16
+TIMEOUT_S = 90
+
+
+def ip(*args, check_it=True):
+    done = subprocess.run(["ip"] + list(args), check=False, capture_output=True, text=True)
+    if check_it and done.returncode:
+        raise OSError(f"ip {' '.join(args)}: {done.stderr.strip()}")
+
+
+class Apart:
+    """Two namespaces and a pair of interfaces; use as a context."""
+
+    def __init__(self):
+        me = os.getpid()
+        self.client, self.server = f"rmem-c{me}", f"rmem-s{me}"
+        net = 64 + me % 64
+        self.addr = {self.client: f"100.{net}.{me // 64 % 256}.1",
+                     self.server: f"100.{net}.{me // 64 % 256}.2"}
+
+    def __enter__(self):
+        try:
+            for ns in (self.client, self.server):
+                ip("netns", "add", ns)
+            ip("link", "add", "rmem0", "netns", self.client, "type", "veth",
+               "peer", "name", "rmem0", "netns", self.server)
+            for ns in (self.client, self.server):
+                ip("-n", ns, "addr", "add", self.addr[ns] + "/30", "dev", "rmem0")
+                ip("-n", ns, "link", "set", "rmem0", "up")
+                ip("-n", ns, "link", "set", "lo", "up")
+                done = subprocess.run(
+                    self.within(ns) + ["tc", "qdisc", "add", "dev", "rmem0", "root", "tbf",
+                                       "rate", f"{LINK_MBIT}mbit", "burst", "256kb",
+                                       "latency", "50ms"],
+                    check=False, capture_output=True, text=True)
+                if done.returncode:
+                    raise OSError(done.stderr.strip())
+        except OSError:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for ns in (self.client, self.server):
+            ip("netns", "del", ns, check_it=False)
+
+    def within(self, ns):
+        """Only the network is another: /sys and /proc stay as they are."""
+        return ["nsenter", f"--net=/run/netns/{ns}"]
+
+    def cut(self):
+        ip("-n", self.server, "link", "set", "rmem0", "down")
+
+
+def start(apart, rmem, server, command, params=""):
+    return Run(rmem, command, LOCAL_MIB * MIB, 4 * JOB_MIB * MIB, [server.spec + params],
+               prefix=apart.within(apart.client))
+
+
+def far_server(apart, rmem):
+    return TcpServer(rmem, 8 * JOB_MIB * MIB, apart.addr[apart.server],
+                     apart.within(apart.server))
+
+
+def same_over_a_slow_link(apart, rmem, jobs):
+    """Identical, and the limit was in force: the pages took as long as it says."""
+    for name in ("torture", "fork_cow"):
+        command = [os.path.join(jobs, name), str(JOB_MIB)]
+        want = native(command, TIMEOUT_S)
+        with far_server(apart, rmem) as server, start(apart, rmem, server, command) as run:
+            status = run.wait(TIMEOUT_S)
+            check((status, run.stdout) == want[:2],
+                  f"{name}: status {status} instead of {want[0]}\n{run.stderr[-2000:]}")
+            st = run.stats()
+            run.nothing_left()
+        moved = max(st["pages"]["written"], st["pages"]["fetched"])
+        least = (moved * 4096 - 4 * MIB) * 8 / (LINK_MBIT * 1e6)
+        check(run.wall >= least, f"{name}: {moved} pages in {run.wall:.1f} s: no limit")
+        print(f"{name} over {LINK_MBIT} Mbit/s: ok, {run.wall:.1f} s, "
+              f"written {st['pages']['written']}, fetched {st['pages']['fetched']}", flush=True)
+
+
+def cut_link_is_loud(apart, rmem, jobs):
+    """No answer and no reset: the time-out of the store stops the job."""
+    command = [os.path.join(jobs, "fork_cow"), str(JOB_MIB)]
+    with far_server(apart, rmem) as server, \
+            start(apart, rmem, server, command, ",timeout=2") as run:
+        time.sleep(0.7)
+        apart.cut()
+        began = time.monotonic()
+        status = run.wait(TIMEOUT_S)
+        took = time.monotonic() - began
+        check(status == 125, f"link cut: status {status}\n{run.stderr[-2000:]}")
+        check(server.spec in run.stderr, f"link cut: which server?\n{run.stderr[-2000:]}")
+        check(took < 10, f"link cut: {took:.1f} s with a time-out of 2 s")
+        run.nothing_left()
+    print(f"link cut: ok, stopped after {took:.1f} s", flush=True)
+
+
+def run():
+    rmem, jobs = sys.argv[1:3]
+    try:
+        apart = Apart().__enter__()
+    except OSError as e:
+        print(f"skipped: no network namespaces with a limited link here: {e}")
+        return 77
+    try:
+        same_over_a_slow_link(apart, rmem, jobs)
+        cut_link_is_loud(apart, rmem, jobs)
+    finally:
+        apart.__exit__()
+    return 0
+
+
+main(run)
