@@ -72,8 +72,13 @@ void unshare_run(struct core *c)
 		uint64_t va = s->share_va;
 
 		s->share_va = 0;
-		if (ask_agent(c, s, va))
-			continue; /* the next sweep asks again */
+		if (ask_agent(c, s, va)) {
+			struct chunk *ch = chunk_find(c, s, va);
+
+			if (ch) /* tried again when its turn comes */
+				ch->populated = false;
+			continue;
+		}
 		s->populating = true;
 		c->st->local_anon += (int64_t)(pageset_count(&s->share) * PAGE_BYTES);
 		c->st->stats.populates++;
