@@ -174,6 +174,8 @@ class Terminal:
                 raise AssertionError("does not end")
             else:
                 self.read(0.02)
+        while self.read(0):  # its last words
+            pass
         return self.status
 
     def close(self):
