@@ -318,8 +318,12 @@ static void fault_known(struct core *c, struct space *s, struct chunk *ch, struc
 		fault_remote(c, s, ch, w);
 		break;
 	case REC_LOST:
-		c->b.capture->poison(c->b.capture_ctx, s->id, va);
-		wake(c, s->id, va);
+		/* Woken too early it would fault again and again, always before
+		 * the event that must be read first. */
+		if (c->b.capture->poison(c->b.capture_ctx, s->id, va) == -EAGAIN)
+			fault_wait(c, w);
+		else
+			wake(c, s->id, va);
 		break;
 	case REC_RESIDENT:
 		fault_resident(c, s, ch, w);

@@ -107,8 +107,11 @@ bool unshare_refused(struct core *c, struct space *s, struct chunk *ch, const pa
 		chunk_queue(c, ch, true); /* its turn comes after that one's */
 		return true;
 	}
-	if (ch->populated)
+	if (ch->populated) {
+		if (s->made_va == ch->va)
+			s->made_va = 0; /* or it would be tried for ever, before all others */
 		return false;
+	}
 	ch->populated = true;
 	chunk_queue(c, ch, true);
 	s->share_va = ch->va;
