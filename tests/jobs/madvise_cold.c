@@ -18,6 +18,7 @@
 static char *base;
 static size_t nr;
 static atomic_bool over;
+static pthread_barrier_t written;
 
 /* Pages of its own, in random order, each looked at for a while. */
 static void *worker(void *arg)
@@ -26,6 +27,7 @@ static void *worker(void *arg)
 	uint64_t rng = 77 + (uintptr_t)arg;
 
 	pages_write(base + first * PG, first, part, 1);
+	pthread_barrier_wait(&written);
 	for (int i = 0; i < LOOKS; i++) {
 		size_t k = first + job_rand(&rng) % part;
 		volatile char *page = base + k * PG;
@@ -40,6 +42,7 @@ static void *worker(void *arg)
 static void *cooler(void *arg)
 {
 	(void)arg;
+	pthread_barrier_wait(&written);
 	while (!atomic_load(&over))
 		madvise(base, nr * PG, MADV_COLD);
 	return NULL;
@@ -53,6 +56,7 @@ int main(int argc, char **argv)
 	nr = job_bytes / PG;
 	base = job_map(nr * PG);
 	madvise(base, nr * PG, MADV_NOHUGEPAGE);
+	CHECK(pthread_barrier_init(&written, NULL, THREADS + 1) == 0);
 	CHECK(pthread_create(&cool, NULL, cooler, NULL) == 0);
 	for (uintptr_t i = 0; i < THREADS; i++)
 		CHECK(pthread_create(&t[i], NULL, worker, (void *)i) == 0);
