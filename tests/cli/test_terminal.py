@@ -203,7 +203,8 @@ class Terminal(Case):
         self.sh.send("\x1a")
         self.sh.expect("Stopped")
         self.sh.expect("PROMPT> ")
-        self.sh.line("kill %1; wait")
+        # A shell that takes it for stopped yet would not exit.
+        self.sh.line('kill %1; while [ -n "$(jobs -s)" ]; do sleep 0.05; done; wait')
         self.sh.send("exit 7\n")
         self.sh.expect("PROMPT> ")
         self.assertEqual(self.status(), 7)
@@ -215,7 +216,12 @@ class Terminal(Case):
             time.sleep(delay)
             self.sh.send("\x03")
             time.sleep(0.3)
-            self.sh.send("\x03")
+            self.sh.send("\x03")  # one prompt for each, or one for both
+            time.sleep(0.2)
+            self.sh.send("\n")  # an interrupted bash may lose the first character
+            time.sleep(0.2)
+            self.sh.send("echo SET''TLED\n")
+            self.sh.expect("SETTLED")
             self.sh.expect("PROMPT> ")
         self.nothing_but_the_shell()
 
