@@ -29,7 +29,8 @@ static void sample(struct process *p)
 
 	p->sampled = !proc_stat(p->pid, &st) &&
 		     !proc_pss_anon(p->pid, &p->pss_bytes, &p->pss_anon_bytes);
-	p->pss_minflt = st.minflt;
+	if (p->sampled)
+		p->pss_minflt = st.minflt;
 }
 
 /* Anonymous bytes of the process, those shared after fork only by their part.

@@ -281,6 +281,7 @@ void io_submit_writes(struct core *c);
 /* ---- evict.c ---- */
 uint64_t evict_target_bytes(const struct core *c); /* how much should leave now */
 void evict_run(struct core *c);
+uint64_t cap_hard_bytes(const struct core *c);
 
 /* ---- unshare.c: pages shared by forked processes ---- */
 bool unshare_pending(const struct space *s); /* nothing of it may be moved now */
@@ -288,7 +289,6 @@ void unshare_run(struct core *c);
 /* Pages of the chunk refused to be moved (EBUSY). False: they are pinned, not
  * shared. */
 bool unshare_refused(struct core *c, struct space *s, struct chunk *ch, const pageset *busy);
-uint64_t cap_hard_bytes(const struct core *c);
 
 /* ---- core.c ---- */
 void core_lost(struct core *c, enum core_loss why, space_id sp, uint64_t va, int err);

@@ -65,10 +65,10 @@ static int ask_agent(struct core *c, struct space *s, uint64_t va)
 
 void unshare_run(struct core *c)
 {
-	uint64_t most = most_chunks(c), n = chunks_under_way(c);
 	struct space *s;
 
-	while (n < most && (s = lowest_pending(c))) {
+	/* Mostly there is none, and the rest is not looked at. */
+	while ((s = lowest_pending(c)) && chunks_under_way(c) < most_chunks(c)) {
 		uint64_t va = s->share_va;
 
 		s->share_va = 0;
@@ -82,7 +82,6 @@ void unshare_run(struct core *c)
 		s->populating = true;
 		c->st->local_anon += (int64_t)(pageset_count(&s->share) * PAGE_BYTES);
 		c->st->stats.populates++;
-		n++;
 	}
 }
 
