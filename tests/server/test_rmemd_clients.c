@@ -344,8 +344,10 @@ static void one_client_too_many_is_refused(void **state)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_max < SERVER_MAX_CLIENTS + 64)
+	if (limit.rlim_max < SERVER_MAX_CLIENTS + 64) {
+		print_message("skipped: too few descriptors are allowed (ulimit -Hn)\n");
 		skip();
+	}
 	for (int i = 0; i < SERVER_MAX_CLIENTS; i++)
 		fd[i] = raw_connect(&r);
 	last = raw_connect(&r);
@@ -361,8 +363,10 @@ static void another_user_is_refused(void **state)
 	pid_t pid;
 
 	(void)state;
-	if (geteuid() != 0)
+	if (geteuid() != 0) {
+		print_message("skipped: needs root\n");
 		skip();
+	}
 	/* As if somebody had opened the folder and the socket to all. */
 	chmod(r.dir, 0755);
 	chmod(r.path, 0666);

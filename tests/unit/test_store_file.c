@@ -59,7 +59,8 @@ static struct store *open_file(uint64_t bytes)
 	int err = open_at(folder, NULL, bytes, &s);
 
 	if (err) {
-		print_message("%s\n", err_text(err));
+		print_message("%s%s\n", err == -EPERM || err == -ENOSYS ? "skipped: " : "",
+			      err_text(err));
 		if (err == -EPERM || err == -ENOSYS)
 			skip();
 	}
@@ -439,8 +440,10 @@ static void a_disk_that_is_too_small_says_what_is_missing(void **state)
 
 	(void)state;
 	assert_int_equal(statfs(folder, &fs), 0);
-	if (!fs.f_blocks)
+	if (!fs.f_blocks) {
+		print_message("skipped: the file system does not say how full it is\n");
 		skip();
+	}
 	refused(folder, NULL, GIB(1ULL << 20), -ENOSPC, "are missing: free them, lower --remote");
 }
 
@@ -450,8 +453,10 @@ static void a_small_filesystem_in_memory_is_named_as_one(void **state)
 	char path[128];
 
 	(void)state;
-	if (!has_small)
+	if (!has_small) {
+		print_message("skipped: no small file system can be mounted\n");
 		skip();
+	}
 	refused(small, NULL, MIB(16), -ENOSPC, "12.0 MiB are missing");
 	nr_logged = 0;
 	snprintf(path, sizeof(path), "%s/x", small);
