@@ -21,6 +21,7 @@
 #include <xxhash.h>
 
 #include "client/capture/capture.h"
+#include "client/capture/fast.h"
 #include "client/capture/proc.h"
 #include "client/jobtree.h"
 #include "client/pager.h"
@@ -183,6 +184,7 @@ static int open_capture(struct pager *p)
 	cp->loadavg_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
 	cp->dev_userfaultfd = p->args->dev_userfaultfd;
 	cp->cap_bytes = p->args->cfg->local_bytes;
+	cp->no_fast = p->args->cfg->no_bpf;
 	cp->skip[0] = getpid();
 	cp->skip[1] = h->server_pid;
 	cp->skip[2] = h->exporter_pid;
@@ -369,6 +371,9 @@ static void work(struct pager *p)
  * look for it, if a core is free for looking. */
 #define SPIN_NS 40000ULL
 
+/* While posted faults are looked for, descriptors are this often. */
+#define DESCRIPTORS_NS 10000ULL
+
 static bool may_spin(const struct pager *p, uint64_t now)
 {
 	return now - p->busy_ns < SPIN_NS && p->capture.nr_running <= p->cpus;
@@ -390,21 +395,53 @@ static uint64_t wait_ns(const struct pager *p)
 	return ns;
 }
 
+/* Looks for posted faults, and answers of agents, which costs next to nothing. */
+static void look_for_faults(struct pager *p)
+{
+	uint64_t now = capture_now_ns(), until = p->descriptors_ns + DESCRIPTORS_NS;
+
+	do {
+		fast_awake(&p->capture, now);
+		if (fast_serve(&p->capture)) {
+			p->busy_ns = now;
+			return;
+		}
+		if (p->again || agents_answered(&p->capture))
+			return;
+		now = capture_now_ns();
+	} while (now < until);
+}
+
+static void wait_for_events(struct pager *p, uint64_t ns)
+{
+	struct timespec t = {.tv_sec = (time_t)(ns / 1000000000),
+			     .tv_nsec = (long)(ns % 1000000000)};
+	struct epoll_event ev[64];
+	int n = epoll_pwait2(p->capture.epoll_fd, ev, 64, ns == UINT64_MAX ? NULL : &t, NULL);
+
+	p->descriptors_ns = capture_now_ns();
+	if (n > 0)
+		p->busy_ns = p->descriptors_ns;
+	for (int i = 0; i < n; i++)
+		on_event(p, ev[i].data.u64);
+}
+
 static void loop(struct pager *p)
 {
-	struct epoll_event ev[64];
-
 	while (!p->finishing) {
 		uint64_t ns = wait_ns(p);
-		struct timespec t = {.tv_sec = (time_t)(ns / 1000000000),
-				     .tv_nsec = (long)(ns % 1000000000)};
-		int n = epoll_pwait2(p->capture.epoll_fd, ev, 64, ns == UINT64_MAX ? NULL : &t,
-				     NULL);
 
-		if (n > 0)
-			p->busy_ns = capture_now_ns();
-		for (int i = 0; i < n; i++)
-			on_event(p, ev[i].data.u64);
+		if (!fast_is_on(&p->capture)) {
+			wait_for_events(p, ns);
+		} else if (!ns) {
+			look_for_faults(p);
+			if (capture_now_ns() - p->descriptors_ns >= DESCRIPTORS_NS)
+				wait_for_events(p, 0);
+		} else {
+			/* Who posts from here on is heard of by a message. */
+			fast_asleep(&p->capture);
+			wait_for_events(p, fast_serve(&p->capture) ? 0 : ns);
+		}
 		work(p);
 	}
 }

@@ -24,8 +24,9 @@ struct pager {
 	struct store *store;
 	unsigned char secret[PAGER_SECRET_BYTES];
 	unsigned int cpus;
-	uint64_t busy_ns; /* when something last came in */
-	uint64_t poll_ns; /* when processes are to be looked at next */
+	uint64_t busy_ns;	 /* when something last came in */
+	uint64_t descriptors_ns; /* when descriptors were last looked at */
+	uint64_t poll_ns;	 /* when processes are to be looked at next */
 	unsigned int awake_looks;
 	pid_t stopped_pid; /* the supervisor stopped itself with this job process */
 	bool running, finishing, lost, again;

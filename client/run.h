@@ -30,6 +30,7 @@ struct run_config {
 	const char *server[RUN_MAX_SERVERS]; /* SPEC texts; none: a private server */
 	unsigned int nr_servers;
 	bool on_loss_sigbus;
+	bool no_bpf; /* faults by userfaultfd alone */
 	bool summary;
 	const char *stats_path; /* NULL: none */
 	int json_status_fd;	/* -1: none */
@@ -44,7 +45,7 @@ struct run_config {
  * maps it read-only.
  */
 #define RUN_MAGIC	  0x314e55524d454d52ULL /* "RMEMRUN1" */
-#define RUN_VERSION	  2
+#define RUN_VERSION	  3
 #define RUN_CMDLINE_BYTES 256
 #define RUN_JOURNAL_OFF	  8192UL
 #define RUN_TABLE_OFF	  16384UL
@@ -66,9 +67,15 @@ struct run_header {
 	uint64_t ranges_registered; /* total */
 	uint64_t pager_rss_peak_bytes;
 	uint64_t unmanaged_bytes;
-	char unmanaged_why[64]; /* of the last one left unmanaged */
+	char unmanaged_why[64];			      /* of the last one left unmanaged */
+	uint32_t fast;				      /* enum run_fast */
+	char fast_why[128];			      /* when refused */
+	uint64_t fast_waits, fast_hits, fast_wait_ns; /* faults that waited; in time; altogether */
 	char cmdline[RUN_CMDLINE_BYTES];
 };
+
+/* The fast fault path. */
+enum run_fast { RUN_FAST_NOT_YET, RUN_FAST_ON, RUN_FAST_REFUSED };
 
 /* What rmem does with a process of the job. */
 enum run_proc_state {

@@ -27,6 +27,7 @@ int stats_read(int state_fd, struct stats *out)
 		return err_set(-ENODATA, "the state is that of another version of rmem");
 	out->header.cmdline[sizeof(out->header.cmdline) - 1] = '\0';
 	out->header.unmanaged_why[sizeof(out->header.unmanaged_why) - 1] = '\0';
+	out->header.fast_why[sizeof(out->header.fast_why) - 1] = '\0';
 	if (out->header.stats_off &&
 	    pread(state_fd, &out->core, sizeof(out->core), (off_t)out->header.stats_off) !=
 		    (ssize_t)sizeof(out->core))
@@ -100,6 +101,17 @@ static json_t *json_processes(const struct run_header *h)
 			 "pager", "rss_peak_bytes", N(h->pager_rss_peak_bytes));
 }
 
+static json_t *json_fast(const struct run_header *h)
+{
+	static const char *const state[] = {"not needed yet", "on", "refused"};
+
+	return json_pack("{s:{s:s, s:s?, s:I, s:I, s:I}}", "fast_path", "state",
+			 state[h->fast <= RUN_FAST_REFUSED ? h->fast : RUN_FAST_NOT_YET], "why",
+			 h->fast == RUN_FAST_REFUSED ? h->fast_why : NULL, "waits",
+			 N(h->fast_waits), "in_time", N(h->fast_hits), "wait_ns",
+			 N(h->fast_wait_ns));
+}
+
 static json_t *json_process_list(const struct stats *st)
 {
 	return json_pack("{s:o}", "process", procs_list_json(&st->table));
@@ -124,7 +136,8 @@ json_t *stats_json(const struct stats *st)
 	json_t *all = json_run(st);
 	json_t *part[] = {
 		json_memory(st),	json_faults(&st->core),	     json_pages(&st->core),
-		json_events(&st->core), json_processes(&st->header), json_process_list(st),
+		json_events(&st->core), json_processes(&st->header), json_fast(&st->header),
+		json_process_list(st),
 	};
 	int err = all ? 0 : -1;
 

@@ -9,6 +9,7 @@
  *	remote  { cap_bytes bytes peak_bytes }
  *	faults  { zero standby remote joined benign deferred }
  *	fault_latency_ns { count p50 p90 p99 max }
+ *	fast_path { state why waits in_time wait_ns }
  *	pages   { moved evicted fetched prefetched zero_elided clean_elided zero_ahead written }
  *	bytes   { evicted fetched zero_elided clean_elided }
  *	moves   { busy overtaken populates }  events { remove unmap remap fork }

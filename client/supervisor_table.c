@@ -70,6 +70,16 @@ static void head(const struct out *o, const struct stats *st)
 	    (int)st->header.job_pid);
 }
 
+static void row_fast(const struct out *o, const struct run_header *h)
+{
+	if (h->fast == RUN_FAST_REFUSED)
+		row(o, "fast faults", "none: %.50s", h->fast_why);
+	else if (h->fast_waits)
+		row(o, "fast faults", "%" PRIu64 " waited, %.1f %% in time, %.1f us each",
+		    h->fast_waits, 100.0 * (double)h->fast_hits / (double)h->fast_waits,
+		    (double)h->fast_wait_ns / (double)h->fast_waits / 1000);
+}
+
 static void rows_processes(const struct out *o, const struct run_header *h)
 {
 	char a[32], why[256];
@@ -81,6 +91,7 @@ static void rows_processes(const struct out *o, const struct run_header *h)
 		row(o, "unmanaged", "%u, %s: %.40s", h->unmanaged,
 		    units_format_size(a, sizeof(a), h->unmanaged_bytes), why);
 	}
+	row_fast(o, h);
 	row(o, "agents, ranges", "%u, %" PRIu64, h->agents_total, h->ranges_registered);
 }
 

@@ -2,7 +2,8 @@
 # shellcheck shell=bash disable=SC2034
 # Sourced by check and quickstart: Debian packages, installed only when missing.
 
-build_packages=(gcc cmake make pkg-config libc6-dev libxxhash-dev libjansson-dev
+build_packages=(gcc clang bpftool cmake make pkg-config libc6-dev libxxhash-dev libjansson-dev
+                libbpf-dev libelf-dev zlib1g-dev
                 libsystemd-dev libnuma-dev liburing-dev libinih-dev libcmocka-dev libncurses-dev
                 libmicrohttpd-dev)
 demo_packages=(coreutils python3 redis-server redis-tools time)
@@ -10,7 +11,7 @@ packaging_packages=(debhelper dpkg-dev lintian libcap2-bin scdoc systemd)
 # What the suite runs under rmem, beside the demo's.
 program_packages=(stress-ng sqlite3 xz-utils python3-numpy openjdk-17-jdk-headless nodejs golang-go
                   postgresql hpcc openmpi-bin)
-test_packages=(clang clang-format codespell shellcheck procps bash-completion groff-base man-db
+test_packages=(clang-format codespell shellcheck procps bash-completion groff-base man-db
                iproute2 util-linux "${packaging_packages[@]}" "${demo_packages[@]}"
                "${program_packages[@]}")
 

@@ -278,10 +278,18 @@ static void look_cgroup(struct doctor_result *out)
 
 static void look_bpf(struct doctor_result *out)
 {
-	bool btf = !access(BTF, R_OK), cap = has_cap(CAP_SYS_ADMIN) || has_cap(CAP_BPF);
+	bool may = has_cap(CAP_SYS_ADMIN) || (has_cap(CAP_BPF) && has_cap(CAP_PERFMON));
 
-	doctor_say(out, DOCTOR_OK, "not used by this version (BTF: %s, CAP_BPF: %s)",
-		   btf ? "yes" : "no", cap ? "yes" : "no");
+	if (access(BTF, R_OK)) {
+		doctor_say(out, DOCTOR_WARN, "the kernel does not describe itself (" BTF ")");
+		doctor_fix(out, "works without, with slower faults; else a kernel with "
+				"CONFIG_DEBUG_INFO_BTF");
+	} else if (!may) {
+		doctor_say(out, DOCTOR_WARN, "no right to load programs: faults are slower");
+		doctor_fix(out, "run as root, or add the capabilities CAP_BPF and CAP_PERFMON");
+	} else {
+		doctor_say(out, DOCTOR_OK, "programs may be loaded: faults can be fast");
+	}
 }
 
 static void look_rmemd(struct doctor_result *out)

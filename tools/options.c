@@ -150,6 +150,17 @@ static int set_on_loss(void *ctx, const char *value)
 	return err_set(-EINVAL, "'%.40s' is unknown: kill or sigbus", value);
 }
 
+static int set_bpf(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+
+	o->cfg.no_bpf = !strcmp(value, "off");
+	took(o, OPTION_BPF, value);
+	if (o->cfg.no_bpf || !strcmp(value, "auto"))
+		return 0;
+	return err_set(-EINVAL, "'%.40s' is unknown: auto or off", value);
+}
+
 int options_set_config(struct options *o, const char *value)
 {
 	if (!*value)
@@ -219,6 +230,13 @@ const struct cli_option options_table[OPTIONS_NR] = {
 			    .otherwise = "kill",
 			    .in_config = true,
 			    .set = set_on_loss},
+	[OPTION_BPF] = {.name = "bpf",
+			.value = "auto|off",
+			.help = "auto (default): where the kernel lets us, faults are\n"
+				"answered without putting the thread to sleep",
+			.otherwise = "auto",
+			.in_config = true,
+			.set = set_bpf},
 	[OPTION_CONFIG] = {.name = "config",
 			   .value = "FILE",
 			   .help = "read this file of settings, before the usual ones",

@@ -111,6 +111,7 @@ struct journal {
 
 struct injector;
 struct table;
+struct fast;
 
 struct capture {
 	struct core *core;
@@ -132,6 +133,8 @@ struct capture {
 	uint64_t full_look_ns;
 	bool look_again; /* numbers were given out in or after the last full look */
 	struct injector *injector;
+	struct fast *fast; /* NULL: not begun */
+	bool no_fast;	   /* and not to be */
 	const void *zeros; /* CHUNK_BYTES of them */
 	uint64_t anon_bytes, unmanaged_bytes;
 	bool anon_exact;       /* anon_bytes is what was there at one moment, not a bound */
@@ -167,6 +170,7 @@ bool agent_idle(const struct aspace *sp);
 
 /* Take answers of every agent and give them to the core. */
 void agents_reap(struct capture *cp);
+bool agents_answered(const struct capture *cp); /* there is one to take */
 
 /* Have pages of scratch that nobody needs dropped, where no move will do it. */
 void agents_drop(struct capture *cp);

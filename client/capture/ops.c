@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include "client/capture/capture.h"
+#include "client/capture/fast.h"
 #include "client/capture/proc.h"
 #include "client/capture/uffd.h"
 
@@ -36,6 +37,10 @@ static int fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void
 		err = uffd_fill(sp->uffd, va, 1, src, done);
 	if (err == -EAGAIN && !*done)
 		sp->readable = true;
+	if (*done) {
+		fast_answered(ctx, id, va, *done);
+		fast_note(ctx, id, va);
+	}
 	return err;
 }
 
@@ -62,8 +67,10 @@ static void wake(void *ctx, space_id id, uint64_t va, unsigned int nr)
 {
 	struct aspace *sp = living(ctx, id);
 
-	if (sp)
-		uffd_wake(sp->uffd, va, nr * PAGE_BYTES);
+	if (!sp)
+		return;
+	uffd_wake(sp->uffd, va, nr * PAGE_BYTES);
+	fast_answered(ctx, id, va, nr);
 }
 
 static int poison(void *ctx, space_id id, uint64_t va)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/capture/capture.h"
+#include "client/capture/fast.h"
 #include "client/capture/proc.h"
 #include "client/capture/processes.h"
 #include "client/capture/uffd.h"
@@ -341,9 +342,12 @@ void processes_poll(struct capture *cp)
 	check_forked(cp);
 	processes_measure(cp);
 	cp->pressed = cp->anon_bytes > processes_trigger_bytes(cp);
-	if (cp->pressed)
+	if (cp->pressed) {
+		fast_start(cp);
 		manage_large(cp);
+	}
 	aspace_register_some(cp);
+	fast_refresh(cp);
 	table_refresh(cp);
 }
 

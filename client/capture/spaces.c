@@ -262,6 +262,16 @@ void agents_reap(struct capture *cp)
 			reap_one(cp, sp);
 }
 
+bool agents_answered(const struct capture *cp)
+{
+	for (const struct aspace *sp = cp->spaces; sp; sp = sp->next)
+		if (!sp->dead && sp->post != sp->take &&
+		    __atomic_load_n(&sp->agent.ring->cmd[sp->take % AGENT_SLOTS].state,
+				    __ATOMIC_ACQUIRE) == AGENT_DONE)
+			return true;
+	return false;
+}
+
 void agents_drop(struct capture *cp)
 {
 	for (struct aspace *sp = cp->spaces; sp; sp = sp->next) {

@@ -71,10 +71,12 @@ void core_space_stats(const struct core *c, space_id sp, struct core_space_stats
 	*out = s ? s->stats : (struct core_space_stats){0};
 }
 
-bool core_may_read(const struct core *c, space_id sp)
+bool core_may_read(struct core *c, space_id sp)
 {
-	const struct space *s = space_find(c, sp);
+	struct space *s = space_find(c, sp);
 
+	if (s && !s->gone)
+		take_all_in(c, s);
 	return !s || !space_moving(s);
 }
 
@@ -111,15 +113,19 @@ bool core_busy(const struct core *c)
 
 bool core_run(struct core *c)
 {
+	bool took;
+
 	if (c->st->lost)
 		return false;
 	io_reap(c);
 	faults_retry(c);
+	took = take_in_run(c);
 	evict_run(c);
 	io_submit_reads(c);
 	io_submit_writes(c);
-	return c->st->moving_pages == 0 && evict_target_bytes(c) && frames_for_bulk(c) &&
-	       c->st->q_head.v;
+	/* After the last was taken in, messages may be read again. */
+	return took || (c->st->moving_pages == 0 && evict_target_bytes(c) && frames_for_bulk(c) &&
+			c->st->q_head.v);
 }
 
 /* ---- invariants ---- */

@@ -150,13 +150,19 @@ void core_agent_failed(struct core *c, space_id sp, int err);
 
 /* ---- messages, in the order read ---- */
 
-/* May the space's messages be read now? */
-bool core_may_read(const struct core *c, space_id sp);
+/* May the space's messages be read now? Asked only when there are some: what its
+ * agent has moved and nobody has copied yet is copied for that, all at once. */
+bool core_may_read(struct core *c, space_id sp);
 
 /* The thread that faulted is the space's own agent. */
 #define CORE_AGENT_TID UINT32_MAX
 
 void core_fault(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid);
+
+/* The same, heard of by other means than a message, at any time between messages.
+ * It need not be true. What can't be answered now is forgotten: if the page is
+ * missed, a message says so. */
+void core_hint(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid);
 
 /* A write to a page that is present and guarded: it may get a copy of its own,
  * once there is room for it. */

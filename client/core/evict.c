@@ -14,6 +14,9 @@
 #define RESWEEP_NS  100000000ULL
 #define STUCK_NS    5000000000ULL
 
+/* So many are copied out and summed up before anybody who waits is answered. */
+#define TAKE_PAGES 8U
+
 static uint64_t anon_cap(const struct core *c)
 {
 	uint64_t frames = c->st->cfg.nr_frames * PAGE_BYTES;
@@ -125,8 +128,11 @@ static int move_chunk(struct core *c, struct space *s, struct chunk *ch)
 	struct half *half = free_half(s);
 	pageset want;
 	unsigned int nr, all;
-	int err = c->b.capture->scan(c->b.capture_ctx, s->id, ch->va, true, &want);
+	int err;
 
+	if (!c->b.capture->can_move(c->b.capture_ctx, s->id))
+		return -EAGAIN;
+	err = c->b.capture->scan(c->b.capture_ctx, s->id, ch->va, true, &want);
 	if (err)
 		return err;
 	choose(c, ch, &want);
@@ -340,20 +346,43 @@ static void take_in(struct core *c, struct chunk *ch, unsigned int idx)
 	rec_set(c, ch, idx, REC_STANDBY);
 }
 
-static void take_all_in(struct core *c, struct space *s, unsigned int half, struct chunk *ch,
-			const pageset *moved)
+/* The first @max members of @from. */
+static pageset first_of(const pageset *from, unsigned int max)
 {
-	void *frames[CHUNK_PAGES];
+	pageset out = {{0}};
+
+	for (unsigned int i = pageset_next(from, 0); i < CHUNK_PAGES && max--;
+	     i = pageset_next(from, i + 1))
+		pageset_add(&out, i);
+	return out;
+}
+
+static void half_done(struct core *c, struct space *s, struct half *half, struct chunk *ch)
+{
+	c->b.capture->drop(c->b.capture_ctx, s->id, (unsigned int)(half - s->half));
+	*half = (struct half){0};
+	c->st->nr_moved--;
+	chunk_tidy(c, ch);
+}
+
+/* Some of what was moved; the rest another time, since a fault may wait. */
+static void take_some_in(struct core *c, struct space *s, struct half *half)
+{
+	struct chunk *ch = at(c, half->chunk);
+	pageset some = first_of(&half->want, TAKE_PAGES);
+	void *frames[TAKE_PAGES];
 	unsigned int nr = 0;
 	int err = 0;
 
-	for (unsigned int i = pageset_next(moved, 0); i < CHUNK_PAGES;
-	     i = pageset_next(moved, i + 1))
+	for (unsigned int i = pageset_next(&some, 0); i < CHUNK_PAGES;
+	     i = pageset_next(&some, i + 1))
 		frames[nr++] = frame_bytes(c, (uint32_t)chunk_rec(c, ch, i)->frame);
 	if (nr)
-		err = c->b.capture->copy_out(c->b.capture_ctx, s->id, half, moved, frames);
-	for (unsigned int i = pageset_next(moved, 0); i < CHUNK_PAGES;
-	     i = pageset_next(moved, i + 1)) {
+		err = c->b.capture->copy_out(c->b.capture_ctx, s->id,
+					     (unsigned int)(half - s->half), &some, frames);
+	for (unsigned int i = pageset_next(&some, 0); i < CHUNK_PAGES;
+	     i = pageset_next(&some, i + 1)) {
+		pageset_del(&half->want, i);
 		if (err) { /* if the space is gone we shall hear of it; else its bytes are */
 			rec_drop(c, ch, i);
 			rec_set(c, ch, i, REC_LOST);
@@ -361,42 +390,65 @@ static void take_all_in(struct core *c, struct space *s, unsigned int half, stru
 			take_in(c, ch, i);
 		}
 	}
+	c->st->moving_pages -= nr;
 	if (err && err != -ESRCH)
 		core_lost(c, LOSS_SPACE, s->id, ch->va, err);
 	if (!err)
 		c->st->local_anon -= (int64_t)(nr * PAGE_BYTES);
-	c->b.capture->drop(c->b.capture_ctx, s->id, half);
+	if (!pageset_count(&half->want))
+		half_done(c, s, half, ch);
+}
+
+void take_all_in(struct core *c, struct space *s)
+{
+	for (unsigned int h = 0; h < CORE_HALVES; h++)
+		while (s->half[h].moved && !c->st->lost)
+			take_some_in(c, s, &s->half[h]);
+}
+
+bool take_in_run(struct core *c)
+{
+	for (struct space *s = space_first(c); s && c->st->nr_moved; s = space_next(c, s))
+		for (unsigned int h = 0; h < CORE_HALVES; h++)
+			if (s->half[h].moved) {
+				take_some_in(c, s, &s->half[h]);
+				return true;
+			}
+	return false;
 }
 
 void core_moved(struct core *c, space_id sp, unsigned int h, const pageset *moved,
 		const pageset *busy, const pageset *invalid, bool overtaken)
 {
 	struct space *s = space_find(c, sp);
-	struct half half;
+	struct half *half;
 	struct chunk *ch;
 	pageset got;
 
-	assert(s && h < CORE_HALVES && s->half[h].busy);
-	half = s->half[h];
-	s->half[h] = (struct half){0};
-	ch = at(c, half.chunk);
+	assert(s && h < CORE_HALVES && s->half[h].busy && !s->half[h].moved);
+	half = &s->half[h];
+	ch = at(c, half->chunk);
 	if (!ch) {
+		*half = (struct half){0};
 		space_release(c, s);
 		return;
 	}
-	c->st->moving_pages -= pageset_count(&half.want);
 	c->st->stats.moves_overtaken += overtaken;
 	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
-		got.w[i] = moved->w[i] & half.want.w[i];
-	for (unsigned int i = pageset_next(&half.want, 0); i < CHUNK_PAGES;
-	     i = pageset_next(&half.want, i + 1))
-		if (!pageset_has(&got, i))
+		got.w[i] = moved->w[i] & half->want.w[i];
+	for (unsigned int i = pageset_next(&half->want, 0); i < CHUNK_PAGES;
+	     i = pageset_next(&half->want, i + 1))
+		if (!pageset_has(&got, i)) {
 			put_back(c, ch, i);
+			c->st->moving_pages--;
+		}
+	half->want = got;
+	half->moved = true;
+	c->st->nr_moved++;
 	if (pageset_count(&got))
 		c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);
 	else if (!overtaken)
 		chunk_unqueue(c, ch); /* until the next sweep */
-	take_all_in(c, s, h, ch, &got);
 	if (overtaken)
 		chunk_queue(c, ch, true);
 	if (pageset_count(busy))
@@ -404,7 +456,8 @@ void core_moved(struct core *c, space_id sp, unsigned int h, const pageset *move
 	else
 		ch->populated = false;
 	stuck(c, pageset_count(invalid)); /* locked or read-only: the next sweep asks again */
-	chunk_tidy(c, ch);
+	if (!pageset_count(&got))
+		half_done(c, s, half, ch);
 }
 
 /* ---- driving ---- */

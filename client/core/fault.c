@@ -33,6 +33,8 @@ void fault_wait(struct core *c, const struct waiting *w)
 {
 	struct state *st = c->st;
 
+	if (w->hint)
+		return;
 	if (st->nr_waiting == MAX_WAITING) {
 		wake(c, w->space, w->va); /* it faults again, a little later */
 		return;
@@ -179,7 +181,7 @@ void frame_install(struct core *c, uint32_t f)
 	struct space *s = chunk_space(c, ch);
 	unsigned int idx = fr->idx, done = 0;
 	uint64_t va = ch->va + idx * PAGE_BYTES, since_ns = fr->since_ns;
-	bool waited = fr->waited, soft = !fr->fetched;
+	bool waited = fr->waited, hint = fr->hinted, soft = !fr->fetched;
 	uint32_t tid = fr->agent_waits ? CORE_AGENT_TID : 0;
 	int err = -EAGAIN;
 
@@ -187,7 +189,7 @@ void frame_install(struct core *c, uint32_t f)
 		return;
 	if (cap_allows(c, s, tid, 1) && !s->nr_held)
 		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, frame_bytes(c, f), &done);
-	fr->waited = fr->agent_waits = false;
+	fr->waited = fr->hinted = fr->agent_waits = false;
 	if (done) {
 		if (fr->ahead)
 			c->st->stats.pages_prefetched++;
@@ -215,16 +217,20 @@ void frame_install(struct core *c, uint32_t f)
 			fault_wait(c, &(struct waiting){.space = s->id,
 							.tid = tid,
 							.va = va,
-							.since_ns = since_ns});
+							.since_ns = since_ns,
+							.hint = hint});
 	}
 }
 
 /* The frame's bytes are waited for from now on. */
 static void await(struct frame *fr, const struct waiting *w)
 {
-	if (!fr->waited)
+	if (!fr->waited) {
 		fr->since_ns = w->since_ns;
+		fr->hinted = true;
+	}
 	fr->waited = true;
+	fr->hinted &= w->hint;
 	fr->agent_waits |= w->tid == CORE_AGENT_TID;
 }
 
@@ -392,6 +398,14 @@ static void fault_try(struct core *c, const struct waiting *w)
 void core_fault(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid)
 {
 	struct waiting w = {.space = sp, .tid = tid, .va = va, .ip = ip, .since_ns = now_ns(c)};
+
+	fault_try(c, &w);
+}
+
+void core_hint(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid)
+{
+	struct waiting w = {
+		.space = sp, .tid = tid, .va = va, .ip = ip, .since_ns = now_ns(c), .hint = true};
 
 	fault_try(c, &w);
 }

@@ -55,6 +55,7 @@ struct frame {
 	uint8_t retries;
 	bool agent_waits; /* it is the space's own agent that does */
 	bool waited;	  /* a thread of the job waits for these bytes */
+	bool hinted;	  /* by nobody but hints */
 	bool fetched;	  /* the waiter had to wait for the store */
 	bool ahead;	  /* read ahead of any fault */
 	bool submitted;	  /* the store has the request */
@@ -84,7 +85,8 @@ enum agent_status { AGENT_NONE, AGENT_ASKED, AGENT_HERE, AGENT_REFUSED };
 struct half {
 	ref chunk; /* none while busy: its space is gone */
 	bool busy;
-	pageset want;
+	bool moved;   /* the agent has answered: */
+	pageset want; /* what it is asked to take, then what it took and is still there */
 };
 
 struct space {
@@ -122,6 +124,7 @@ struct waiting {
 	uint32_t tid;
 	uint64_t va, ip, since_ns;
 	bool write;
+	bool hint; /* waits for nothing */
 };
 
 #define HASH_BUCKETS 16384U
@@ -155,11 +158,12 @@ struct state {
 	uint32_t nr_held;
 	uint32_t nr_waiting, waiting_head;
 	uint64_t fill_seq;
-	int64_t local_anon; /* last measured, plus fills, minus drops */
-	uint64_t moving_pages;
-	uint64_t stuck_pages; /* refused since all was last set to be swept again */
-	uint64_t moved_ns;    /* when something last left, or there was no need */
-	uint64_t swept_ns;    /* when all spaces were last set to be swept again */
+	int64_t local_anon;    /* last measured, plus fills, minus drops */
+	uint64_t moving_pages; /* asked for, or taken and not yet copied out */
+	uint32_t nr_moved;     /* halves that hold what is to be copied out */
+	uint64_t stuck_pages;  /* refused since all was last set to be swept again */
+	uint64_t moved_ns;     /* when something last left, or there was no need */
+	uint64_t swept_ns;     /* when all spaces were last set to be swept again */
 	bool lost;
 };
 
@@ -281,6 +285,9 @@ void io_submit_writes(struct core *c);
 /* ---- evict.c ---- */
 uint64_t evict_target_bytes(const struct core *c); /* how much should leave now */
 void evict_run(struct core *c);
+/* Copies a few of the pages out that were moved. True: there were any. */
+bool take_in_run(struct core *c);
+void take_all_in(struct core *c, struct space *s);
 uint64_t cap_hard_bytes(const struct core *c);
 
 /* ---- unshare.c: pages shared by forked processes ---- */

@@ -143,6 +143,10 @@ void core_space_gone(struct core *c, space_id id)
 	for (unsigned h = 0; h < CORE_HALVES; h++) {
 		if (s->half[h].busy)
 			c->st->moving_pages -= pageset_count(&s->half[h].want);
+		if (s->half[h].moved) { /* no answer is to come */
+			s->half[h] = (struct half){0};
+			c->st->nr_moved--;
+		}
 		s->half[h].chunk = (ref){0};
 	}
 	s->gone = true;

@@ -212,13 +212,19 @@ static void put_in_journal(struct sim_space *sp, const struct mmsg *msg)
 	sp->journal[at] = *msg;
 }
 
+static bool has_messages(const struct sim *w, unsigned int s)
+{
+	return w->m.space[s].nr_events || w->m.space[s].nr_faults;
+}
+
 static void read_messages(struct sim *w, unsigned int s)
 {
 	struct sim_space *sp = &w->sp[s];
 	unsigned int max = 1 + sim_below(w, w->cfg.batch);
 	struct mmsg msg;
 
-	while (max-- && sp->nr_journal < SIM_JOURNAL && core_may_read(w->core, id_of(w, s))) {
+	while (max-- && sp->nr_journal < SIM_JOURNAL && has_messages(w, s) &&
+	       core_may_read(w->core, id_of(w, s))) {
 		if (!model_read(&w->m, s, &msg))
 			return;
 		put_in_journal(sp, &msg);
@@ -288,6 +294,23 @@ static void give_messages(struct sim *w, unsigned int s)
 	}
 }
 
+/*
+ * Faults that are heard of otherwise than by a message, whose message may be
+ * unread, on its way or never come. Some are made up.
+ */
+static void fast_fault(struct sim *w)
+{
+	const struct mtask *t = &w->m.task[sim_below(w, MODEL_TASKS)];
+	unsigned int s = t->used ? t->space : sim_below(w, MODEL_SPACES), i;
+	const struct sim_space *sp = &w->sp[s];
+
+	if (!sp->known || sp->gone_told || sp->nr_journal)
+		return;
+	i = t->used && t->wait == MWAIT_FAULT ? t->page : sim_below(w, w->m.nr_pages);
+	sim_event(w, EV_FAULT, sp->id, model_va(&w->m, i), 1);
+	core_hint(w->core, id_of(w, s), model_va(&w->m, i), 1, t->tid);
+}
+
 /* A space that is gone is forgotten when nobody can speak of it any more. */
 static void bury(struct sim *w, unsigned int s)
 {
@@ -335,6 +358,8 @@ void sim_pager_round(struct sim *w, bool thorough)
 		tell_untold(w, s);
 		bury(w, s);
 	}
+	for (unsigned int k = 0; k < w->cfg.fast && !w->lost && !w->draining; k++)
+		fast_fault(w);
 	if (thorough || sim_pct(w, 30))
 		core_observe(w->core, w->m.phys_used * PAGE_BYTES, w->m.phys_used * PAGE_BYTES,
 			     true);

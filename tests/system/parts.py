@@ -148,4 +148,5 @@ def run():
     return bad
 
 
-main(run)
+if __name__ == "__main__":
+    main(run)

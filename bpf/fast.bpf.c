@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * The fast fault path. A thread of the job touches a page that is not there:
+ * before the kernel looks for the page, it posts the fault in its CPU's box and
+ * waits for the pager to map it. When that is in time, the kernel finds the page
+ * and returns; nobody slept, nothing was woken, no message was read.
+ *
+ * It runs at the page-fault tracepoints, with interrupts off. It only reads the
+ * kernel's memory. A page whose page table entry is anything but empty is left
+ * to the kernel: it is there, or swapped out, or a guard (MADV_GUARD_INSTALL),
+ * and filling that one would take the guard away.
+ */
+#include "bpf/kernel.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <stdbool.h>
+
+#include "bpf/fast.h"
+
+char LICENSE[] SEC("license") = "GPL"; /* the kernel wants to know */
+
+struct fast_shared shared;
+
+#define ERROR_WRITE 2UL /* arch/x86/include/asm/trap_pf.h */
+#define ERROR_USER  4UL
+#define FLAGS_IF    0x200UL
+
+#define ENTRY_PRESENT 1ULL
+#define ENTRY_HUGE    0x80ULL
+#define ENTRY_ADDR    0x000ffffffffff000ULL
+#define NO_ENTRY      (~0ULL)
+
+static __always_inline __u64 entry_at(__u64 table, __u64 va, unsigned int shift)
+{
+	__u64 e = NO_ENTRY;
+
+	bpf_probe_read_kernel(&e, sizeof(e), (void *)(table + (va >> shift & 511) * 8));
+	return e;
+}
+
+/* The page table entry of @va, 0 also where there is no table for it yet;
+ * NO_ENTRY: can't be told, or part of a larger page. */
+static __always_inline __u64 pte_of(const struct mm_struct *mm, __u64 va)
+{
+	__u64 map = shared.direct_map, e, table = (__u64)mm->pgd;
+	int shift = shared.levels == 5 ? 48 : 39;
+
+	for (int i = 0; i < 4 && shift > 12; i++, shift -= 9) {
+		e = entry_at(table, va, shift);
+		if (!e)
+			return 0;
+		if (!(e & ENTRY_PRESENT) || e & ENTRY_HUGE)
+			return NO_ENTRY;
+		table = map + (e & ENTRY_ADDR);
+	}
+	return entry_at(table, va, 12);
+}
+
+struct wait {
+	struct fast_box *box;
+	__u64 seq, until_ns, now_ns;
+	int hit;
+};
+
+/* Reading the clock costs more than looking, so it is read now and then. */
+static long look(__u32 i, struct wait *w)
+{
+	if (*(volatile __u64 *)&w->box->done >= w->seq) {
+		w->hit = 1;
+		return 1;
+	}
+	if ((i & 15) != 15)
+		return 0;
+	w->now_ns = bpf_ktime_get_ns();
+	return w->now_ns >= w->until_ns;
+}
+
+static __always_inline void post_and_wait(__u64 va, __u64 ip, __u32 space, __u64 now_ns)
+{
+	__u32 cpu = bpf_get_smp_processor_id(), wait_ns = shared.wait_ns;
+	struct fast_box *box = &shared.box[cpu & (FAST_BOXES - 1)];
+	struct wait w = {.box = box, .now_ns = now_ns};
+
+	if (cpu >= FAST_BOXES)
+		return;
+	if (wait_ns > FAST_MAX_WAIT_NS)
+		wait_ns = FAST_MAX_WAIT_NS;
+	box->va = va;
+	box->ip = ip;
+	box->space = space;
+	box->tid = (__u32)bpf_get_current_pid_tgid();
+	box->posted_ns = now_ns;
+	w.seq = box->seq + 1;
+	w.until_ns = now_ns + wait_ns;
+	barrier(); /* stores are seen in this order on x86 */
+	*(volatile __u64 *)&box->seq = w.seq;
+	bpf_loop(1U << 14, look, &w, 0);
+	box->waits++;
+	box->hits += w.hit;
+	box->wait_ns += bpf_ktime_get_ns() - now_ns;
+}
+
+static __always_inline int faulted(__u64 va, const struct pt_regs *regs, __u64 error, bool user)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	const struct fast_tgid *who = &shared.tgid[tgid & (FAST_TGIDS - 1)];
+	const struct task_struct *task;
+	__u64 key, now_ns;
+
+	if (who->tgid != tgid || !shared.wait_ns || error & ~(ERROR_WRITE | ERROR_USER))
+		return 0;
+	key = fast_chunk_key(who->space, va);
+	if (shared.chunk[fast_chunk_slot(key)] != key)
+		return 0;
+	now_ns = bpf_ktime_get_ns();
+	if (now_ns - shared.beat_ns > FAST_STALE_NS && now_ns > shared.beat_ns)
+		return 0;
+	task = bpf_get_current_task_btf();
+	/* Where a fault may not sleep the kernel does without the page. */
+	if (!user && (task->pagefault_disabled || !(regs->flags & FLAGS_IF)))
+		return 0;
+	if (!task->mm || pte_of(task->mm, va))
+		return 0;
+	post_and_wait(va, regs->ip, who->space, now_ns);
+	return 0;
+}
+
+SEC("tp_btf/page_fault_user")
+int BPF_PROG(fault_user, unsigned long va, struct pt_regs *regs, unsigned long error)
+{
+	return faulted(va, regs, error, true);
+}
+
+SEC("tp_btf/page_fault_kernel")
+int BPF_PROG(fault_kernel, unsigned long va, struct pt_regs *regs, unsigned long error)
+{
+	return faulted(va, regs, error, false);
+}
+
+extern const void page_offset_base __ksym __weak; /* where the kernel moves its map about */
+
+/* Is the walk right on this kernel? The loader asks about a page of its own, and
+ * knows what stands in it. */
+SEC("syscall")
+int self_test(void *ctx)
+{
+	const struct task_struct *task = bpf_get_current_task_btf();
+	__u64 pte, word = 0;
+
+	if (!shared.direct_map && &page_offset_base)
+		bpf_probe_read_kernel(&shared.direct_map, sizeof(shared.direct_map),
+				      &page_offset_base);
+	if (!task->mm)
+		return 0;
+	pte = pte_of(task->mm, shared.test_va);
+	if (pte != NO_ENTRY && pte & ENTRY_PRESENT)
+		bpf_probe_read_kernel(&word, sizeof(word),
+				      (void *)(shared.direct_map + (pte & ENTRY_ADDR)));
+	shared.test_pte = pte;
+	shared.test_word = word;
+	return 0;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/capture/fast.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "client/capture/bpf_fast.h"
+#include "client/capture/capture.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+
+/* A fault that is being answered. */
+struct open {
+	struct fast_box *box;
+	uint64_t seq, va;
+	uint32_t space;
+};
+
+struct fast {
+	pthread_t thread;
+	struct bpf_fast *bpf;
+	struct fast_shared *shared; /* NULL: not loaded (yet) */
+	bool loaded;		    /* atomic: what the thread wrote is complete */
+	char text[sizeof(((struct run_header *)0)->fast_why)];
+	unsigned int nr_boxes;
+	unsigned int cpus;
+	uint64_t seen[FAST_BOXES];
+	struct open open[FAST_BOXES];
+	unsigned int nr_open;
+
+	/* does waiting pay? */
+	uint64_t waits, hits; /* when last judged */
+	uint64_t try_ns, pause_ns;
+};
+
+/* ---- loading ---- */
+
+static void *load(void *arg)
+{
+	struct fast *f = arg;
+	struct fast_shared *shared = NULL;
+	int err;
+
+	prctl(PR_SET_NAME, "rmem-bpf");
+	err = fast_load(&f->bpf, &shared);
+	if (err)
+		snprintf(f->text, sizeof(f->text), "%s", err_text(err));
+	else
+		f->shared = shared;
+	__atomic_store_n(&f->loaded, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+void fast_start(struct capture *cp)
+{
+	struct fast *f;
+
+	if (cp->fast || cp->no_fast)
+		return;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return;
+	f->nr_boxes = (unsigned int)sysconf(_SC_NPROCESSORS_CONF);
+	f->cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
+	if (f->nr_boxes > FAST_BOXES)
+		f->nr_boxes = FAST_BOXES;
+	if (pthread_create(&f->thread, NULL, load, f)) {
+		free(f);
+		return;
+	}
+	pthread_detach(f->thread);
+	cp->fast = f;
+}
+
+static struct fast *ready(const struct capture *cp)
+{
+	struct fast *f = cp->fast;
+
+	if (!f || !__atomic_load_n(&f->loaded, __ATOMIC_ACQUIRE))
+		return NULL;
+	return f->shared ? f : NULL;
+}
+
+/* ---- faults ---- */
+
+bool fast_is_on(const struct capture *cp)
+{
+	const struct fast *f = ready(cp);
+
+	return f && f->shared->wait_ns;
+}
+
+void fast_awake(struct capture *cp, uint64_t now_ns)
+{
+	if (cp->fast->shared)
+		__atomic_store_n(&cp->fast->shared->beat_ns, now_ns, __ATOMIC_RELEASE);
+}
+
+void fast_asleep(struct capture *cp)
+{
+	struct fast *f = ready(cp);
+
+	if (f)
+		__atomic_store_n(&f->shared->beat_ns, 0, __ATOMIC_SEQ_CST);
+}
+
+static void answer(const struct open *o)
+{
+	__atomic_store_n(&o->box->done, o->seq, __ATOMIC_RELEASE);
+}
+
+/* What waits in the box, if it is new. */
+static bool take(struct fast *f, unsigned int i, struct open *o, uint64_t *ip, uint32_t *tid)
+{
+	struct fast_box *box = &f->shared->box[i];
+	uint64_t seq = __atomic_load_n(&box->seq, __ATOMIC_ACQUIRE);
+
+	if (seq == f->seen[i])
+		return false;
+	*o = (struct open){.box = box, .seq = seq, .va = box->va, .space = box->space};
+	*ip = box->ip;
+	*tid = box->tid;
+	/* Posted over meanwhile, or that box's thread has given up: look again. */
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	if (__atomic_load_n(&box->seq, __ATOMIC_RELAXED) != seq)
+		return false;
+	f->seen[i] = seq;
+	return true;
+}
+
+static void serve(struct capture *cp, const struct open *o, uint64_t ip, uint32_t tid)
+{
+	struct fast *f = cp->fast;
+	const struct aspace *sp = aspace_find(cp, (space_id){o->space});
+
+	/* Scratch has nothing that a fault could bring: see is_strange(). */
+	if (!sp || sp->dead || (o->va >= sp->own_start && o->va < sp->own_end)) {
+		answer(o);
+		return;
+	}
+	for (unsigned int i = 0; i < f->nr_open; i++)
+		if (f->open[i].box == o->box) /* nobody waits for that one any more */
+			f->open[i] = f->open[--f->nr_open];
+	f->open[f->nr_open++] = *o;
+	core_hint(cp->core, sp->id, o->va, ip, tid);
+}
+
+unsigned int fast_serve(struct capture *cp)
+{
+	struct fast *f = cp->fast;
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < f->nr_boxes; i++) {
+		struct open o;
+		uint64_t ip;
+		uint32_t tid;
+
+		if (!take(f, i, &o, &ip, &tid))
+			continue;
+		serve(cp, &o, ip, tid);
+		nr++;
+	}
+	return nr;
+}
+
+void fast_answered(struct capture *cp, space_id sp, uint64_t va, unsigned int nr)
+{
+	struct fast *f = cp->fast;
+
+	for (unsigned int i = 0; f && i < f->nr_open;) {
+		struct open *o = &f->open[i];
+
+		if (o->space != sp.v || o->va < va || o->va >= va + nr * PAGE_BYTES) {
+			i++;
+			continue;
+		}
+		answer(o);
+		*o = f->open[--f->nr_open];
+	}
+}
+
+void fast_note(struct capture *cp, space_id sp, uint64_t va)
+{
+	struct fast *f = ready(cp);
+	uint64_t key = fast_chunk_key(sp.v, va);
+
+	if (f)
+		f->shared->chunk[fast_chunk_slot(key)] = key;
+}
+
+/* ---- who, and whether ---- */
+
+static void refresh_processes(const struct capture *cp, struct fast_shared *sh)
+{
+	for (const struct process *p = cp->procs; p; p = p->next) {
+		struct fast_tgid *t = &sh->tgid[(uint32_t)p->pid % FAST_TGIDS];
+		uint32_t space = p->space && !p->space->dead && !p->borrows ? p->space->id.v : 0;
+
+		if (space && (t->tgid != (uint32_t)p->pid || t->space != space)) {
+			t->tgid = 0;
+			t->space = space;
+			__atomic_store_n(&t->tgid, (uint32_t)p->pid, __ATOMIC_RELEASE);
+		} else if (!space && t->tgid == (uint32_t)p->pid) {
+			t->tgid = 0;
+		}
+	}
+}
+
+#define TRIAL_WAITS  64U	 /* so many tell */
+#define PAUSE_NS     50000000ULL /* after a trial that did not pay; doubled each time */
+#define PAUSE_MAX_NS 1000000000ULL
+
+/*
+ * Half of the waits must be answered in time: each that is saves two wake-ups,
+ * some 15 us, and each that isn't burns a CPU for as long as may be waited.
+ */
+static void judge(struct capture *cp, struct fast *f, uint64_t now_ns)
+{
+	uint64_t waits = 0, hits = 0, sum = 0;
+
+	for (unsigned int i = 0; i < f->nr_boxes; i++) {
+		waits += f->shared->box[i].waits;
+		hits += f->shared->box[i].hits;
+		sum += f->shared->box[i].wait_ns;
+	}
+	cp->header->fast_waits = waits;
+	cp->header->fast_hits = hits;
+	cp->header->fast_wait_ns = sum;
+	if (waits - f->waits < TRIAL_WAITS)
+		return;
+	if (2 * (hits - f->hits) < waits - f->waits) {
+		f->pause_ns = f->pause_ns ? 2 * f->pause_ns : PAUSE_NS;
+		if (f->pause_ns > PAUSE_MAX_NS)
+			f->pause_ns = PAUSE_MAX_NS;
+		f->try_ns = now_ns + f->pause_ns;
+	} else {
+		f->pause_ns = 0;
+	}
+	f->waits = waits;
+	f->hits = hits;
+}
+
+static void tell_refusal(struct capture *cp)
+{
+	const struct fast *f = cp->fast;
+
+	if (!f || cp->header->fast || !__atomic_load_n(&f->loaded, __ATOMIC_ACQUIRE))
+		return;
+	snprintf(cp->header->fast_why, sizeof(cp->header->fast_why), "%s", f->text);
+	cp->header->fast = RUN_FAST_REFUSED;
+	log_warn("faults take the slow way, by userfaultfd alone: %s", f->text);
+}
+
+void fast_refresh(struct capture *cp)
+{
+	struct fast *f = ready(cp);
+	uint64_t now = capture_now_ns();
+	bool scarce = cp->nr_running > (f ? f->cpus : 0);
+
+	if (!f) {
+		tell_refusal(cp);
+		return;
+	}
+	cp->header->fast = RUN_FAST_ON;
+	refresh_processes(cp, f->shared);
+	judge(cp, f, now);
+	f->shared->wait_ns = scarce || now < f->try_ns ? 0 : FAST_MAX_WAIT_NS;
+}
