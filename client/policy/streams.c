@@ -20,14 +20,13 @@ static struct stream *lookup(struct streams *all, const struct policy_fault *f)
 	return oldest;
 }
 
-static unsigned int ahead(void *ctx, const struct policy_fault *f, struct policy_chunk *pc)
+static void plan(void *ctx, const struct policy_fault *f, struct policy_plan *p)
 {
 	struct streams *all = ctx;
 	struct stream *s = lookup(all, f);
-	uint32_t max = f->fetch ? WINDOW_FETCH : WINDOW_ZERO;
+	uint32_t max = f->kind == POLICY_ZERO ? WINDOW_ZERO : WINDOW_FETCH;
 	uint32_t room = CHUNK_PAGES - 1 - (uint32_t)(f->va >> PAGE_SHIFT) % CHUNK_PAGES;
 
-	(void)pc;
 	if (s->next_va)
 		s->window = s->window ? s->window * 2 : 1;
 	if (s->window > max)
@@ -36,7 +35,16 @@ static unsigned int ahead(void *ctx, const struct policy_fault *f, struct policy
 	if (s->window < room)
 		room = s->window;
 	s->next_va = f->va + (1 + room) * PAGE_BYTES;
-	return room;
+	p->zeros = room;
+	p->nr_runs = room != 0;
+	p->run[0] = (struct policy_run){f->va + PAGE_BYTES, 1, room, POLICY_NO_MARKER};
+}
+
+static void unused(void *ctx, space_id space, uint64_t va)
+{
+	(void)ctx;
+	(void)space;
+	(void)va;
 }
 
 static bool evict(void *ctx, struct policy_chunk *pc)
@@ -50,6 +58,7 @@ static bool evict(void *ctx, struct policy_chunk *pc)
 
 const struct policy_ops policy_streams = {
 	.name = "streams",
-	.ahead = ahead,
+	.plan = plan,
+	.unused = unused,
 	.evict = evict,
 };
