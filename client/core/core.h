@@ -77,6 +77,9 @@ struct core_stats {
 	uint64_t faults_deferred;
 	uint64_t pages_moved, pages_evicted, pages_zero_elided, pages_clean_elided;
 	uint64_t pages_fetched, pages_prefetched, pages_zero_ahead;
+	uint64_t pages_early;  /* put in place from standby, because a policy expected a touch */
+	uint64_t pages_unused; /* fetched ahead, and given up before anybody touched them */
+	uint64_t markers_hit;  /* touched: the plan went on */
 	uint64_t pages_written, write_errors;
 	uint64_t moves_busy, moves_overtaken, populates;
 	uint64_t events_remove, events_unmap, events_remap, events_fork;

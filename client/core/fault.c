@@ -103,18 +103,10 @@ static unsigned int zero_run(struct core *c, struct space *s, struct chunk *ch, 
 	return n;
 }
 
-static unsigned int ahead(struct core *c, struct space *s, struct chunk *ch, uint64_t va,
-			  uint64_t ip, uint32_t tid, bool fetch)
-{
-	struct policy_fault f = {.space = s->id, .va = va, .ip = ip, .tid = tid, .fetch = fetch};
-
-	return c->b.policy->ahead(c->b.policy_ctx, &f, &ch->pc);
-}
-
 static void fill_zeros(struct core *c, struct space *s, struct chunk *ch, const struct waiting *w)
 {
 	uint64_t va = w->va & PAGE_MASK;
-	unsigned int want = 1 + ahead(c, s, ch, va, w->ip, w->tid, false);
+	unsigned int want = 1 + ahead_zeros(c, s, w);
 	unsigned int nr = zero_run(c, s, ch, va, want), done = 0;
 	int err = c->b.capture->fill_zero(c->b.capture_ctx, s->id, va, nr, &done);
 
@@ -174,7 +166,7 @@ static void settle_resident(struct core *c, struct chunk *ch, unsigned idx, uint
 	frame_abandon(c, f);
 }
 
-void frame_install(struct core *c, uint32_t f)
+bool frame_install(struct core *c, uint32_t f)
 {
 	struct frame *fr = &c->frames[f];
 	struct chunk *ch = at(c, fr->chunk);
@@ -186,7 +178,7 @@ void frame_install(struct core *c, uint32_t f)
 	int err = -EAGAIN;
 
 	if (c->st->lost)
-		return;
+		return false;
 	if (cap_allows(c, s, tid, 1) && !s->nr_held)
 		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, frame_bytes(c, f), &done);
 	fr->waited = fr->hinted = fr->agent_waits = false;
@@ -198,7 +190,7 @@ void frame_install(struct core *c, uint32_t f)
 		if (waited)
 			answered(c, s, since_ns,
 				 soft ? &c->st->stats.faults_soft : &c->st->stats.faults_remote);
-		return;
+		return true;
 	}
 	switch (err) {
 	case -EEXIST: /* the job has newer bytes there */
@@ -218,8 +210,10 @@ void frame_install(struct core *c, uint32_t f)
 							.tid = tid,
 							.va = va,
 							.since_ns = since_ns,
+							.told = true,
 							.hint = hint});
 	}
+	return false;
 }
 
 /* The frame's bytes are waited for from now on. */
@@ -231,10 +225,11 @@ static void await(struct frame *fr, const struct waiting *w)
 	}
 	fr->waited = true;
 	fr->hinted &= w->hint;
+	fr->ahead = fr->marker = false;
 	fr->agent_waits |= w->tid == CORE_AGENT_TID;
 }
 
-static bool fetch(struct core *c, struct chunk *ch, unsigned int idx, const struct waiting *w)
+bool fetch(struct core *c, struct chunk *ch, unsigned int idx, const struct waiting *w)
 {
 	struct rec *r = chunk_rec(c, ch, idx);
 	struct frame *fr;
@@ -261,34 +256,30 @@ static bool fetch(struct core *c, struct chunk *ch, unsigned int idx, const stru
 	return true;
 }
 
-/* Neighbours come in the shadow of the page that is waited for. */
-static void fetch_ahead(struct core *c, struct chunk *ch, uint64_t va, unsigned int nr)
-{
-	for (unsigned int i = page_idx(va) + 1; nr && i < CHUNK_PAGES; i++, nr--) {
-		const struct rec *r = chunk_rec(c, ch, i);
-
-		if (r->state == REC_REMOTE && !fetch(c, ch, i, NULL))
-			break;
-	}
-}
-
 static void fault_remote(struct core *c, struct space *s, struct chunk *ch, const struct waiting *w)
 {
-	uint64_t va = w->va & PAGE_MASK;
-	unsigned int nr;
+	unsigned int idx = page_idx(w->va);
 
-	if (!cap_allows(c, s, w->tid, 1) || !fetch(c, ch, page_idx(va), w)) {
+	if (!cap_allows(c, s, w->tid, 1) || !fetch(c, ch, idx, w)) {
 		fault_wait(c, w);
 		return;
 	}
-	nr = ahead(c, s, ch, va, w->ip, w->tid, true);
 	io_submit_reads(c); /* first the one that is waited for, alone */
-	/* Its answer may already have come and changed what is here. */
-	ch = chunk_find(c, s, va);
-	if (nr && ch && ch->table.v && !c->st->lost) {
-		fetch_ahead(c, ch, va, nr);
-		io_submit_reads(c);
-	}
+	ahead_run(c, s, w, POLICY_FETCH);
+}
+
+static void fault_standby(struct core *c, struct space *s, struct chunk *ch, const struct rec *r,
+			  const struct waiting *w)
+{
+	struct frame *fr = &c->frames[r->frame];
+	enum policy_kind kind = fr->marker ? POLICY_MARKER : POLICY_SOFT;
+
+	if (!fr->ahead && ch->pc.soft_refaults < UINT8_MAX)
+		ch->pc.soft_refaults++;
+	c->st->stats.markers_hit += fr->marker;
+	await(fr, w);
+	frame_install(c, (uint32_t)r->frame);
+	ahead_run(c, s, w, kind);
 }
 
 /* The page is on its way already; hurry it if the store has not been asked. */
@@ -301,6 +292,7 @@ static void join(struct core *c, uint32_t f, const struct waiting *w)
 		frame_unlist(c, f);
 		frame_ask_push(c, f, true);
 	}
+	c->st->stats.markers_hit += fr->marker;
 	fr->fetched = true;
 	await(fr, w);
 }
@@ -308,17 +300,13 @@ static void join(struct core *c, uint32_t f, const struct waiting *w)
 static void fault_known(struct core *c, struct space *s, struct chunk *ch, struct rec *r,
 			const struct waiting *w)
 {
-	uint64_t va = w->va & PAGE_MASK;
-
 	switch ((enum rec_state)r->state) {
 	case REC_STANDBY:
-		await(&c->frames[r->frame], w);
-		if (ch->pc.soft_refaults < UINT8_MAX)
-			ch->pc.soft_refaults++;
-		frame_install(c, (uint32_t)r->frame);
+		fault_standby(c, s, ch, r, w);
 		break;
 	case REC_FETCHING:
 		join(c, (uint32_t)r->frame, w);
+		ahead_run(c, s, w, POLICY_JOINED);
 		break;
 	case REC_REMOTE:
 		fault_remote(c, s, ch, w);
@@ -326,10 +314,10 @@ static void fault_known(struct core *c, struct space *s, struct chunk *ch, struc
 	case REC_LOST:
 		/* Woken too early it would fault again and again, always before
 		 * the event that must be read first. */
-		if (c->b.capture->poison(c->b.capture_ctx, s->id, va) == -EAGAIN)
+		if (c->b.capture->poison(c->b.capture_ctx, s->id, w->va & PAGE_MASK) == -EAGAIN)
 			fault_wait(c, w);
 		else
-			wake(c, s->id, va);
+			wake(c, s->id, w->va);
 		break;
 	case REC_RESIDENT:
 		fault_resident(c, s, ch, w);

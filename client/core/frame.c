@@ -94,6 +94,11 @@ static void to_remote(struct core *c, uint32_t i)
 	r->frame = 0;
 	rec_set(c, ch, f->idx, REC_REMOTE);
 	f->has_slot = false; /* the reference goes to the record */
+	if (f->ahead || f->marker) {
+		c->st->stats.pages_unused += f->ahead;
+		c->b.policy->unused(c->b.policy_ctx, chunk_space(c, ch)->id,
+				    ch->va + f->idx * PAGE_BYTES);
+	}
 	frame_put(c, i);
 }
 

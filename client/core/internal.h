@@ -58,6 +58,7 @@ struct frame {
 	bool hinted;	  /* by nobody but hints */
 	bool fetched;	  /* the waiter had to wait for the store */
 	bool ahead;	  /* read ahead of any fault */
+	bool marker;	  /* stands by until it is touched, which goes on with a plan */
 	bool submitted;	  /* the store has the request */
 	bool has_slot;	  /* and one reference to it */
 	uint64_t slot;
@@ -125,6 +126,7 @@ struct waiting {
 	uint64_t va, ip, since_ns;
 	bool write;
 	bool hint; /* waits for nothing */
+	bool told; /* the policy knows of it */
 };
 
 #define HASH_BUCKETS 16384U
@@ -274,8 +276,20 @@ void faults_retry(struct core *c);
 bool cap_allows(const struct core *c, const struct space *s, uint32_t tid, uint64_t pages);
 void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx, unsigned nr);
 
-/* Put the frame's bytes into the page it belongs to. */
-void frame_install(struct core *c, uint32_t f);
+/* Put the frame's bytes into the page it belongs to. True: they are there. The
+ * chunk may be freed. */
+bool frame_install(struct core *c, uint32_t f);
+
+/* Have a page read that is at the store; for @w, or ahead of any fault. False:
+ * not now. */
+bool fetch(struct core *c, struct chunk *ch, unsigned int idx, const struct waiting *w);
+
+/* ---- ahead.c: what the policy expects ---- */
+unsigned int ahead_zeros(struct core *c, struct space *s, const struct waiting *w);
+
+/* Tell the policy of the fault, once, and carry out what it plans. Chunks may
+ * be freed. */
+void ahead_run(struct core *c, struct space *s, const struct waiting *w, enum policy_kind kind);
 
 /* ---- io.c ---- */
 void io_reap(struct core *c);

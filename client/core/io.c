@@ -203,7 +203,8 @@ static void fetched(struct core *c, uint32_t i, int res)
 	rec_give_slot_up(c, r); /* the frame holds a reference of its own */
 	rec_set(c, ch, f->idx, REC_STANDBY);
 	frame_clean_push(c, i);
-	frame_install(c, i);
+	if (!f->marker) /* its touch is what matters */
+		frame_install(c, i);
 }
 
 void io_reap(struct core *c)

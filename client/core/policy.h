@@ -3,6 +3,16 @@
  * policy: what leaves, what stays and what comes early. Decisions only: a
  * policy changes no state of the core, and a wrong decision costs time, never
  * a byte. Pure like the core. Calls are made on the pager's thread.
+ *
+ * Told of a fault, it writes a plan: the runs of pages that are touched next.
+ * One page of a run is its marker, which is fetched like the others and kept
+ * on standby instead of being put in place. When the job gets there, the touch
+ * costs no I/O and tells the policy that its stream goes on, while most of
+ * what was planned is still ahead: the next plan is carried out in time.
+ *
+ *	fault   plan: 8 pages, marker 0      touched   plan: the next 16
+ *	  v                                     v
+ *	  #     m======= ..................     #     =======m===============
  */
 #ifndef RMEM_CORE_POLICY_H
 #define RMEM_CORE_POLICY_H
@@ -14,20 +24,50 @@ struct policy_chunk {
 	uint8_t soft_refaults; /* from standby since the chunk was last evicted, saturating */
 };
 
+enum policy_kind {
+	POLICY_ZERO,   /* first touch, about to be answered with zeros */
+	POLICY_FETCH,  /* the page is being fetched for this fault */
+	POLICY_JOINED, /* it was on its way, ahead of this fault or for another one */
+	POLICY_SOFT,   /* it stood by */
+	POLICY_MARKER, /* so it did, as the marker of a plan */
+};
+
 struct policy_fault {
 	space_id space;
-	uint64_t va;
+	uint64_t va; /* of the page */
 	uint64_t ip; /* 0 unknown */
 	uint32_t tid;
-	bool fetch; /* the page comes from the store; else it is zero filled */
+	uint8_t kind; /* enum policy_kind */
+};
+
+#define POLICY_RUNS	 4U
+#define POLICY_RUN_PAGES 1024U /* the core looks at no more of a run */
+#define POLICY_NO_MARKER UINT32_MAX
+
+/* Pages va, va + stride, va + 2 * stride ... */
+struct policy_run {
+	uint64_t va;
+	int64_t stride; /* in pages, may be negative */
+	uint32_t nr;
+	uint32_t marker; /* index: the first page from there on that can be one */
+};
+
+struct policy_plan {
+	uint32_t zeros;	  /* POLICY_ZERO: pages after this one that come with it */
+	uint32_t nr_runs; /* for the other kinds */
+	struct policy_run run[POLICY_RUNS];
 };
 
 struct policy_ops {
 	const char *name;
 
-	/* How many pages after the faulting one should come with it (0 .. 511).
-	 * The core trims it to the chunk, the cap and what is missing. */
-	unsigned int (*ahead)(void *ctx, const struct policy_fault *f, struct policy_chunk *pc);
+	/* @plan comes empty. The core trims it: runs to what left the job, the
+	 * cap and the frames, in order; zeros to the chunk, what was never
+	 * touched and the cap. Addresses may be any. */
+	void (*plan)(void *ctx, const struct policy_fault *f, struct policy_plan *plan);
+
+	/* The page came for a plan and lost its frame before it was touched. */
+	void (*unused)(void *ctx, space_id space, uint64_t va);
 
 	/* The chunk is oldest: evict it now (true), or give it another round? */
 	bool (*evict)(void *ctx, struct policy_chunk *pc);

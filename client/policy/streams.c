@@ -1,42 +1,152 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/policy/streams.h"
 
-#define WINDOW_FETCH 32U
-#define WINDOW_ZERO  511U
+#define BEHIND 8  /* steps: threads that share a stream overtake each other */
+#define BEYOND 64 /* steps: pages that were in the job all the time are passed over */
 
-static struct stream *lookup(struct streams *all, const struct policy_fault *f)
+/* Steps from the stream's head to @page; false: it is not on its way. */
+static bool steps_to(const struct stream *s, uint64_t page, int64_t *steps)
 {
-	struct stream *oldest = &all->stream[0];
+	int64_t off = (int64_t)(page - s->head);
 
+	*steps = off;
+	if (s->stride == 1)
+		return true;
+	*steps = off / s->stride;
+	return *steps * s->stride == off;
+}
+
+static int64_t planned(const struct stream *s)
+{
+	return (int64_t)(s->tail - s->head) / s->stride;
+}
+
+/* The stream whose way @page is on, near what it has planned. */
+static struct stream *find(struct streams *all, space_id space, uint64_t page, int64_t *steps)
+{
 	for (unsigned int i = 0; i < STREAMS; i++) {
 		struct stream *s = &all->stream[i];
 
-		if (s->space.v == f->space.v && s->next_va == f->va)
+		if (s->space.v != space.v || !s->stride || !steps_to(s, page, steps))
+			continue;
+		if (*steps >= -BEHIND && *steps < planned(s) + BEYOND)
 			return s;
-		if ((int32_t)(s->used - oldest->used) < 0)
-			oldest = s;
 	}
-	*oldest = (struct stream){.space = f->space};
-	return oldest;
+	return NULL;
 }
 
-static unsigned int ahead(void *ctx, const struct policy_fault *f, struct policy_chunk *pc)
+/* Once for each plan, however many of its pages say so. */
+static void shrink(struct stream *s)
+{
+	if (s->shrunk)
+		return;
+	s->shrunk = true;
+	s->window /= 2;
+	if (s->window < STREAM_LEAST)
+		s->stride = 0;
+}
+
+static void plan_next(struct stream *s, struct policy_plan *plan)
+{
+	plan->nr_runs = 1;
+	plan->run[0] = (struct policy_run){
+		.va = s->tail << PAGE_SHIFT, .stride = s->stride, .nr = s->window};
+	s->tail += (uint64_t)((int64_t)s->window * s->stride);
+	s->shrunk = false;
+}
+
+/* Did it come as planned? A page that is fetched, or stands by without being
+ * the marker, was not: there was no room, it left again, or the job jumped. */
+static bool was_there(const struct policy_fault *f)
+{
+	return f->kind == POLICY_MARKER || f->kind == POLICY_JOINED;
+}
+
+static void go_on(struct streams *all, struct stream *s, const struct policy_fault *f,
+		  int64_t steps, struct policy_plan *plan)
+{
+	int64_t left = planned(s) - steps;
+
+	s->used = ++all->tick;
+	if (steps <= 0)
+		return;
+	s->head = f->va >> PAGE_SHIFT;
+	if (was_there(f)) {
+		if (left > s->window)
+			return;
+		s->hits = (uint8_t)(s->hits + (s->hits < STREAM_PROVEN));
+		if (s->hits == STREAM_PROVEN)
+			all->walks.walker[s->by].unproven = 0;
+		s->window = s->window * 2 < STREAM_WINDOW ? s->window * 2 : STREAM_WINDOW;
+	} else {
+		shrink(s);
+		if (!s->stride)
+			return;
+		left = 0;
+	}
+	if (left <= 0)
+		s->tail = s->head + (uint64_t)(int64_t)s->stride;
+	plan_next(s, plan);
+}
+
+static struct stream *oldest(struct streams *all)
+{
+	struct stream *s = &all->stream[0];
+
+	for (unsigned int i = 1; i < STREAMS && s->stride; i++)
+		if (!all->stream[i].stride || (int32_t)(all->stream[i].used - s->used) < 0)
+			s = &all->stream[i];
+	return s;
+}
+
+static void begin(struct streams *all, struct walker *who, const struct policy_fault *f,
+		  int32_t stride, struct policy_plan *plan)
+{
+	struct stream *s = oldest(all);
+	uint64_t page = f->va >> PAGE_SHIFT;
+
+	*s = (struct stream){.space = f->space,
+			     .stride = stride,
+			     .head = page,
+			     .tail = page + (uint64_t)(int64_t)stride,
+			     .window = STREAM_FIRST,
+			     .used = ++all->tick,
+			     .by = (uint8_t)(who - all->walks.walker)};
+	who->unproven++;
+	plan_next(s, plan);
+}
+
+static void plan(void *ctx, const struct policy_fault *f, struct policy_plan *p)
 {
 	struct streams *all = ctx;
-	struct stream *s = lookup(all, f);
-	uint32_t max = f->fetch ? WINDOW_FETCH : WINDOW_ZERO;
-	uint32_t room = CHUNK_PAGES - 1 - (uint32_t)(f->va >> PAGE_SHIFT) % CHUNK_PAGES;
+	struct walker *who;
+	struct stream *s;
+	int32_t stride;
+	int64_t steps;
 
-	(void)pc;
-	if (s->next_va)
-		s->window = s->window ? s->window * 2 : 1;
-	if (s->window > max)
-		s->window = max;
-	s->used = ++all->tick;
-	if (s->window < room)
-		room = s->window;
-	s->next_va = f->va + (1 + room) * PAGE_BYTES;
-	return room;
+	if (f->kind == POLICY_ZERO) {
+		p->zeros = zeros_ahead(&all->zeros, f);
+		return;
+	}
+	s = find(all, f->space, f->va >> PAGE_SHIFT, &steps);
+	if (s) {
+		go_on(all, s, f, steps, p);
+		return;
+	}
+	who = walks_who(&all->walks, f);
+	stride = walks_add(&all->walks, who, f);
+	if (stride)
+		begin(all, who, f, stride, p);
+}
+
+static void unused(void *ctx, space_id space, uint64_t va)
+{
+	struct streams *all = ctx;
+	int64_t steps;
+	struct stream *s = find(all, space, va >> PAGE_SHIFT, &steps);
+
+	if (s && steps > 0 && steps < planned(s))
+		shrink(s);
 }
 
 static bool evict(void *ctx, struct policy_chunk *pc)
@@ -50,6 +160,7 @@ static bool evict(void *ctx, struct policy_chunk *pc)
 
 const struct policy_ops policy_streams = {
 	.name = "streams",
-	.ahead = ahead,
+	.plan = plan,
+	.unused = unused,
 	.evict = evict,
 };

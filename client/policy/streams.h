@@ -1,27 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The default policy: forward streams are read ahead, with a window that
- * doubles while they go on; chunks whose pages come back from standby get one
- * more round before they leave.
+ * The default policy. Faults that go on in equal steps (walks.h) become a
+ * stream; from then on its pages come before they are touched, a window at a
+ * time, the next one being asked for when the first page of the last is
+ * reached. Where there is no pattern nothing comes.
+ *
+ *	head: last page seen            tail: first page not planned
+ *	  #  .  .  .  .  m  =  =  =  =  =  =  |
+ *	                 `---- window -----'
+ *
+ * The window doubles each time the stream goes on as planned. It is halved when
+ * it goes on otherwise, when a page of it was not there, or was given up unused;
+ * a stream that has no window left is none.
+ *
+ * Chunks whose pages come back from standby get one more round before they
+ * leave.
  */
 #ifndef RMEM_POLICY_STREAMS_H
 #define RMEM_POLICY_STREAMS_H
 
 #include "client/core/policy.h"
+#include "client/policy/walks.h"
+#include "client/policy/zeros.h"
 
-#define STREAMS 16U
+#define STREAMS	      32U
+#define STREAM_FIRST  4U  /* pages of the first window */
+#define STREAM_LEAST  2U  /* of the smallest */
+#define STREAM_WINDOW 64U /* of the largest */
+#define STREAM_PROVEN 2U
 
 struct stream {
 	space_id space;
-	uint64_t next_va; /* a fault here continues it */
-	uint32_t window;  /* pages */
-	uint32_t used;	  /* tick of the last hit */
+	int32_t stride; /* in pages; 0: no stream */
+	uint64_t head, tail;
+	uint32_t window;
+	uint32_t used; /* tick of the last hit */
+	uint8_t by;    /* index of the walker that began it */
+	uint8_t hits;  /* plans that were reached, at most STREAM_PROVEN */
+	bool shrunk;   /* since the last plan */
 };
 
 /* Zeroed is ready. */
 struct streams {
 	struct stream stream[STREAMS];
 	uint32_t tick;
+	struct walks walks;
+	struct zeros zeros;
 };
 
 /* ctx is a struct streams. */

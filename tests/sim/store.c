@@ -57,11 +57,22 @@ static void take(struct sim *w, const struct store_req *r)
 	sim_event(w, EV_SUBMIT, r->slot, r->tag, r->op | (uint64_t)r->urgent << 1);
 }
 
+/* What is waited for is asked for before what is not. A remap may change who
+ * waits for what was asked. */
+static void check_order(struct sim *w, const struct store_req *req, unsigned int nr)
+{
+	for (unsigned int k = 1; k < nr && !w->cfg.ops[MOP_MREMAP]; k++)
+		if (req[k].op == STORE_READ && req[k].urgent && !req[k - 1].urgent)
+			sim_fail(w, "a thread waits for slot %lu behind bulk",
+				 (unsigned long)req[k].slot);
+}
+
 static int sim_submit(struct store *s, const struct store_req *req, unsigned int nr)
 {
 	struct sim *w = sim_of(s);
 	unsigned int n = 0;
 
+	check_order(w, req, nr);
 	if (w->store_dead)
 		return -EPIPE;
 	while (n < nr && w->nr_inflight + w->nr_done < w->cfg.store_depth &&
@@ -260,13 +271,59 @@ static void sim_lost(void *ctx, enum core_loss why, space_id sp, uint64_t va, in
 
 const struct env_ops sim_env_ops = {.now_ns = sim_now, .sum = sim_sum, .lost = sim_lost};
 
-static unsigned int sim_ahead(void *ctx, const struct policy_fault *f, struct policy_chunk *pc)
+/* Anywhere: near the fault, at the edges of everything, or nowhere. */
+static uint64_t any_va(struct sim *w, uint64_t near)
+{
+	switch (sim_below(w, 6)) {
+	case 0:
+		return model_va(&w->m, sim_below(w, w->m.nr_pages)) + sim_below(w, 4096);
+	case 1:
+		return model_va(&w->m, 0) - (1 + sim_below(w, 4)) * PAGE_BYTES;
+	case 2:
+		return sim_pct(w, 50) ? sim_rnd(w) << 20 : -(uint64_t)sim_below(w, 8192);
+	default:
+		return near + sim_below(w, 5) * PAGE_BYTES - 2 * PAGE_BYTES;
+	}
+}
+
+static struct policy_run any_run(struct sim *w, uint64_t near)
+{
+	struct policy_run run = {.va = any_va(w, near), .nr = 1 + sim_below(w, w->cfg.ahead_pages)};
+
+	run.stride = (int64_t)sim_below(w, 7) - 3;
+	run.marker = sim_pct(w, 50) ? sim_below(w, run.nr + 1) : POLICY_NO_MARKER;
+	if (!sim_below(w, 50)) {
+		run.nr = (uint32_t)sim_rnd(w);
+		run.stride = (int64_t)(sim_rnd(w) << 16);
+	}
+	return run;
+}
+
+/* Plans that no good policy would make: the core must bear them. */
+static void sim_plan(void *ctx, const struct policy_fault *f, struct policy_plan *plan)
 {
 	struct sim *w = ctx;
+	unsigned int s;
 
-	(void)f;
-	(void)pc;
-	return w->cfg.ahead_pages ? sim_below(w, w->cfg.ahead_pages + 1) : 0;
+	sim_space_of(w, f->space, &s);
+	if (f->va & ~PAGE_MASK)
+		sim_fail(w, "the policy is told of no page: %lx", (unsigned long)f->va);
+	if (!w->cfg.ahead_pages)
+		return;
+	plan->zeros = sim_below(w, w->cfg.ahead_pages + 1);
+	plan->nr_runs = sim_below(w, POLICY_RUNS + 1);
+	for (unsigned int k = 0; k < plan->nr_runs; k++)
+		plan->run[k] = any_run(w, f->va + PAGE_BYTES);
+}
+
+static void sim_unused(void *ctx, space_id space, uint64_t va)
+{
+	struct sim *w = ctx;
+	unsigned int s;
+
+	sim_space_of(w, space, &s);
+	if (va & ~PAGE_MASK || !w->cfg.ahead_pages)
+		sim_fail(w, "page %lx was never planned", (unsigned long)va);
 }
 
 static bool sim_evict(void *ctx, struct policy_chunk *pc)
@@ -275,4 +332,9 @@ static bool sim_evict(void *ctx, struct policy_chunk *pc)
 	return sim_below(ctx, 4) != 0;
 }
 
-const struct policy_ops sim_policy_ops = {.name = "sim", .ahead = sim_ahead, .evict = sim_evict};
+const struct policy_ops sim_policy_ops = {
+	.name = "sim",
+	.plan = sim_plan,
+	.unused = sim_unused,
+	.evict = sim_evict,
+};

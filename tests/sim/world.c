@@ -126,7 +126,7 @@ void sim_choose_config(struct sim *w)
 	c->corrupt_pct = sim_pct(w, 10) ? ONE_OF(w, 1, 5) : 0;
 	c->store_dies = sim_pct(w, 3);
 	c->sigbus = sim_pct(w, 50);
-	c->ahead_pages = ONE_OF(w, 0, 0, 1, 4, 16);
+	c->ahead_pages = ONE_OF(w, 0, 0, 1, 4, 16, 16);
 	c->fast = ONE_OF(w, 0, 0, 1, 4);
 	c->agent_fail_pct = sim_pct(w, 5) ? 30 : 0;
 	c->enomem_pct = sim_pct(w, 10) ? 2 : 0;
