@@ -30,9 +30,10 @@ struct uffdio_poison {
 
 /* Linux 6.8 */
 #ifndef UFFD_FEATURE_MOVE
-#define UFFD_FEATURE_MOVE	  (1 << 16)
-#define _UFFDIO_MOVE		  0x05
-#define UFFDIO_MOVE_MODE_DONTWAKE ((uint64_t)1 << 0)
+#define UFFD_FEATURE_MOVE		 (1 << 16)
+#define _UFFDIO_MOVE			 0x05
+#define UFFDIO_MOVE_MODE_DONTWAKE	 ((uint64_t)1 << 0)
+#define UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES ((uint64_t)1 << 1)
 struct uffdio_move {
 	uint64_t dst;
 	uint64_t src;

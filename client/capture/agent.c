@@ -158,18 +158,30 @@ static AGENT_CODE void agent_taken(struct agent_ring *ring, struct agent_cmd *cm
 
 	if (sys(__NR_mincore, half_va(ring->scratch_a, cmd), CHUNK_BYTES, here, 0))
 		return;
-	for (idx = 0; idx < CHUNK_PAGES; idx++)
+	for (idx = 0; idx < CHUNK_PAGES; idx++) {
 		if (here[idx] & 1)
 			pageset_add(&cmd->moved, idx);
+		else if (!pageset_has(&cmd->want, idx))
+			pageset_del(&cmd->moved, idx); /* a gap, which a MOVE counts */
+	}
 }
 
-/* Job to A. False when an event is unread: no page may be taken any more. */
+/*
+ * Job to A. False when an event is unread: no page may be taken any more. Every
+ * MOVE flushes TLBs, which costs more than the page: so one goes over gaps too.
+ * Nothing comes into them meanwhile, because only the pager could put it there
+ * (core: no fill into a chunk that is being moved).
+ */
 static AGENT_CODE bool agent_take_run(struct agent_ring *ring, struct agent_cmd *cmd,
 				      unsigned int idx, unsigned int nr)
 {
 	uint64_t a = half_va(ring->scratch_a, cmd);
+	uint64_t mode = UFFDIO_MOVE_MODE_DONTWAKE;
 	unsigned int step = nr;
 	long n;
+
+	if (pageset_next(&cmd->gaps, idx) < idx + nr)
+		mode |= UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES;
 
 	while (nr) {
 		uint64_t off = (uint64_t)idx << PAGE_SHIFT;
@@ -178,8 +190,7 @@ static AGENT_CODE bool agent_take_run(struct agent_ring *ring, struct agent_cmd 
 			step = nr;
 		n = agent_probe(ring->uffd_job, cmd->va + off);
 		if (!n)
-			n = agent_uffd_move(ring->uffd_job, a + off, cmd->va + off, step,
-					    UFFDIO_MOVE_MODE_DONTWAKE);
+			n = agent_uffd_move(ring->uffd_job, a + off, cmd->va + off, step, mode);
 		else if (n != -EAGAIN)
 			step = 1;
 		if (n == -EAGAIN) {
@@ -195,7 +206,8 @@ static AGENT_CODE bool agent_take_run(struct agent_ring *ring, struct agent_cmd 
 			ring->pages += (uint64_t)n;
 			step *= 2;
 		} else {
-			agent_refused(cmd, idx, n);
+			if (pageset_has(&cmd->want, idx))
+				agent_refused(cmd, idx, n);
 			n = 1;
 		}
 		idx += (unsigned int)n;
@@ -248,6 +260,34 @@ static AGENT_CODE void agent_stow_run(struct agent_ring *ring, struct agent_cmd 
 		idx += (unsigned int)n;
 		nr -= (unsigned int)n;
 	}
+}
+
+/* All of it by one call, if nothing stands in the way; else run by run. */
+static AGENT_CODE void agent_stow(struct agent_ring *ring, struct agent_cmd *cmd)
+{
+	unsigned int idx = pageset_next(&cmd->moved, 0), end = CHUNK_PAGES;
+	uint64_t off = (uint64_t)idx << PAGE_SHIFT;
+	unsigned char here[1];
+	long n = 0;
+
+	if (idx == CHUNK_PAGES)
+		return;
+	while (!pageset_has(&cmd->moved, end - 1))
+		end--;
+	n = agent_uffd_move(ring->uffd_scratch, half_va(ring->scratch_b, cmd) + off,
+			    half_va(ring->scratch_a, cmd) + off, end - idx,
+			    UFFDIO_MOVE_MODE_DONTWAKE | UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES);
+	if (n > 0)
+		idx += (unsigned int)n;
+	for (idx = pageset_next(&cmd->moved, idx); idx < CHUNK_PAGES;
+	     idx = pageset_next(&cmd->moved, end)) {
+		end = pageset_next_gap(&cmd->moved, idx);
+		agent_stow_run(ring, cmd, idx, end - idx);
+	}
+	/* What the pager does not find there was a gap; but not if the job has
+	 * unmapped scratch. */
+	if (sys(__NR_mincore, half_va(ring->scratch_b, cmd), PAGE_BYTES, here, 0))
+		cmd->err = -EIO;
 }
 
 static AGENT_CODE int32_t agent_drop(struct agent_self *self, const struct agent_cmd *cmd)
@@ -312,6 +352,20 @@ static AGENT_CODE int32_t agent_make_way(struct agent_self *self, const struct a
 	return (int32_t)ret;
 }
 
+/* Where what begins at @idx ends: wanted pages, with gaps between them. */
+static AGENT_CODE unsigned int agent_run_end(const struct agent_cmd *cmd, unsigned int idx)
+{
+	unsigned int end = idx;
+
+	for (; idx < CHUNK_PAGES; idx++) {
+		if (pageset_has(&cmd->want, idx))
+			end = idx + 1;
+		else if (!pageset_has(&cmd->gaps, idx))
+			break;
+	}
+	return end;
+}
+
 static AGENT_CODE void agent_move(struct agent_self *self, struct agent_cmd *cmd)
 {
 	struct agent_ring *ring = self->ring;
@@ -324,16 +378,12 @@ static AGENT_CODE void agent_move(struct agent_self *self, struct agent_cmd *cmd
 	self->dirty_b |= 1U << cmd->half;
 	for (idx = pageset_next(&cmd->want, 0); idx < CHUNK_PAGES;
 	     idx = pageset_next(&cmd->want, end)) {
-		end = pageset_next_gap(&cmd->want, idx);
+		end = agent_run_end(cmd, idx);
 		if (!agent_take_run(ring, cmd, idx, end - idx))
 			break;
 	}
 	agent_taken(ring, cmd);
-	for (idx = pageset_next(&cmd->moved, 0); idx < CHUNK_PAGES;
-	     idx = pageset_next(&cmd->moved, end)) {
-		end = pageset_next_gap(&cmd->moved, idx);
-		agent_stow_run(ring, cmd, idx, end - idx);
-	}
+	agent_stow(ring, cmd);
 	ring->moves++;
 }
 

@@ -23,7 +23,7 @@
 
 #include "client/core/types.h"
 
-#define AGENT_ABI    1U
+#define AGENT_ABI    2U
 #define AGENT_SLOTS  4U
 #define AGENT_HALVES 2U
 #define AGENT_NAME   "rmem-agent"
@@ -48,6 +48,7 @@ struct agent_cmd {
 	uint32_t advice;
 	uint32_t overtaken; /* a MOVE answered EAGAIN: an event is unread */
 	pageset want;
+	pageset gaps; /* nothing is there: one MOVE may go over them */
 	pageset moved;	 /* in scratch B[half] now */
 	pageset busy;	 /* EBUSY: shared after fork, or pinned */
 	pageset invalid; /* EINVAL: protection, locked, another mapping */

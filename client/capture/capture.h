@@ -19,6 +19,7 @@
 
 #include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/types.h>
 
 #include "client/capture/inject.h"
@@ -56,6 +57,8 @@ struct aspace {
 	bool unsettled;	  /* events were read since no call was under way */
 	unsigned int tries;
 	int wake_fd; /* write end of the agent's wake pipe */
+	cpu_set_t cpus; /* where the agent may run */
+	int not_cpu;	/* but there the pager is; -1: anywhere of them */
 	int pagemap_fd;
 	uint64_t scratch_a, scratch_b, own_start,
 		own_end; /* copied: the job may write to the ring */
@@ -154,6 +157,8 @@ uint64_t capture_now_ns(void);
 /* The first thread of @pid, and those that it makes from then on, run before
  * others. It leads a session of its own. */
 void priority_first(pid_t pid);
+/* The agent runs beside the pager, not in place of it: a fault would wait. */
+void priority_apart(struct aspace *sp);
 
 /* ---- spaces.c ---- */
 struct aspace *aspace_find(const struct capture *cp, space_id id);

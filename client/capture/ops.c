@@ -151,12 +151,18 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 {
 	struct agent_cmd cmd = {.op = AGENT_MOVE, .half = half, .va = chunk_va, .want = *want};
 	struct aspace *sp = living(ctx, id);
+	pageset any;
 	int err;
 
 	if (!sp)
 		return -ESRCH;
 	if (!can_move(ctx, id))
 		return -EAGAIN;
+	err = proc_any(sp->pagemap_fd, chunk_va, chunk_va + CHUNK_BYTES, &any);
+	if (err)
+		return err;
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
+		cmd.gaps.w[i] = ~any.w[i];
 	err = agent_post(sp, &cmd);
 	if (!err)
 		sp->drop[half] = false; /* the agent empties the half itself */
@@ -169,8 +175,13 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
  * try_to_map_unused_to_zeropage()). */
 static int check_scratch(const struct aspace *sp, uint64_t va, const pageset *set)
 {
+	unsigned int first = pageset_next(set, 0), end = CHUNK_PAGES;
 	pageset here;
-	int err = proc_filled(sp->pagemap_fd, va, va + CHUNK_BYTES, &here);
+	int err;
+
+	while (end > first && !pageset_has(set, end - 1))
+		end--;
+	err = proc_filled(sp->pagemap_fd, va + first * PAGE_BYTES, va + end * PAGE_BYTES, &here);
 
 	for (unsigned int i = 0; !err && i < CHUNK_WORDS; i++)
 		if (set->w[i] & ~here.w[i])

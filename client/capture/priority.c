@@ -2,6 +2,7 @@
 /* Who runs before the job: what pager, injector and agents do is short, and the
  * job waits for it. Where the permission is missing they run beside it. */
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -33,4 +34,16 @@ void priority_first(pid_t pid)
 	if (write(fd, nice, (size_t)n) != n)
 		log_debug("process %d: its session has no nice value", pid);
 	close(fd);
+}
+
+void priority_apart(struct aspace *sp)
+{
+	int here = sched_getcpu();
+	cpu_set_t apart = sp->cpus;
+
+	if (here < 0 || here == sp->not_cpu || here >= CPU_SETSIZE)
+		return;
+	CPU_CLR(here, &apart);
+	if (CPU_COUNT(&apart) && !sched_setaffinity(sp->agent.pid, sizeof(apart), &apart))
+		sp->not_cpu = here;
 }

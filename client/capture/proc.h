@@ -79,6 +79,9 @@ int proc_present(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
 int proc_filled(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
 
 /* Address of the first such page in [start, end), @end when none. */
+/* What has an entry in its page table of any kind: present, swapped out, a guard. */
+int proc_any(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
+
 int proc_next_present(int pagemap_fd, uint64_t start, uint64_t end, uint64_t *out);
 
 /* Pages (addresses) that must stay because the kernel writes to them at

@@ -89,6 +89,11 @@ int proc_filled(int pagemap_fd, uint64_t start, uint64_t end, pageset *out)
 	return scan_pages(pagemap_fd, OR_ZEROS, start, end, out);
 }
 
+int proc_any(int pagemap_fd, uint64_t start, uint64_t end, pageset *out)
+{
+	return scan_pages(pagemap_fd, 0, start, end, out);
+}
+
 int proc_next_present(int pagemap_fd, uint64_t start, uint64_t end, uint64_t *out)
 {
 	struct page_region region;

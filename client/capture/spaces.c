@@ -93,6 +93,9 @@ int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent
 	/* Its task was hurried while it was made. */
 	sched_setscheduler(agent->pid, SCHED_OTHER, &(struct sched_param){0});
 	priority_first(agent->pid);
+	sp->not_cpu = -1;
+	CPU_ZERO(&sp->cpus); /* more CPUs than fit: it stays where it may be */
+	sched_getaffinity(agent->pid, sizeof(sp->cpus), &sp->cpus);
 	if (sp->pagemap_fd >= 0)
 		close(sp->pagemap_fd);
 	sp->pagemap_fd = proc_open_pagemap(agent->pid);
@@ -193,6 +196,7 @@ int agent_post(struct aspace *sp, const struct agent_cmd *cmd)
 					 .want = cmd->want,
 					 .since_ns = capture_now_ns()};
 	sp->post++;
+	priority_apart(sp);
 	__atomic_store_n(&c->state, AGENT_QUEUED, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&ring->sleeping, __ATOMIC_SEQ_CST) && write(sp->wake_fd, "w", 1) < 0)
 		return errno == EAGAIN ? 0 : -ESRCH; /* a full pipe wakes as well */
@@ -210,8 +214,21 @@ static bool scratch_a_is_empty(const struct aspace *sp, unsigned int half)
 	return err || at == end; /* an error: the process is ending */
 }
 
+/* Where one MOVE went over gaps, it counts what has become one: such a page was
+ * not there to be moved. */
+static int only_what_is_there(const struct aspace *sp, unsigned int half, pageset *moved)
+{
+	uint64_t start = sp->scratch_b + half * CHUNK_BYTES;
+	pageset here;
+	int err = proc_filled(sp->pagemap_fd, start, start + CHUNK_BYTES, &here);
+
+	for (unsigned int i = 0; !err && i < CHUNK_WORDS; i++)
+		moved->w[i] &= here.w[i];
+	return err;
+}
+
 static void answered(struct capture *cp, struct aspace *sp, const struct command *cmd,
-		     const struct agent_cmd *got)
+		     struct agent_cmd *got)
 {
 	switch (cmd->op) {
 	case AGENT_MOVE:
@@ -219,6 +236,8 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 			log_debug("agent: a move ended early err=%d", got->err);
 		if (got->err == -EIO || !scratch_a_is_empty(sp, cmd->half))
 			cp->fatal = "a page is stuck in scratch";
+		if (only_what_is_there(sp, cmd->half, &got->moved) && !agent_is_dead(sp))
+			cp->fatal = "scratch can't be looked at";
 		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->busy, &got->invalid,
 			   got->overtaken);
 		break;

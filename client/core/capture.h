@@ -50,7 +50,7 @@ struct capture_ops {
 	bool (*can_move)(void *ctx, space_id sp);
 
 	/* Ask the space's agent to move @want of the chunk into scratch half
-	 * @half. Answered later by core_moved(), exactly once, also when the
+	 * @half. Nothing is filled into the chunk until it has answered. Answered later by core_moved(), exactly once, also when the
 	 * space dies. From this call until that answer no message of the space
 	 * may be read (docs/design.md, Moves and messages). 0; -EAGAIN while
 	 * messages are unread, or read and not yet given; -errno when it can't

@@ -179,7 +179,7 @@ bool frame_install(struct core *c, uint32_t f)
 
 	if (c->st->lost)
 		return false;
-	if (cap_allows(c, s, tid, 1) && !s->nr_held)
+	if (cap_allows(c, s, tid, 1) && !s->nr_held && !chunk_moving(c, ch))
 		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, frame_bytes(c, f), &done);
 	fr->waited = fr->hinted = fr->agent_waits = false;
 	if (done) {
@@ -369,6 +369,10 @@ static void fault_try(struct core *c, const struct waiting *w)
 		return;
 	}
 	ch = chunk_find(c, s, w->va);
+	if (ch && chunk_moving(c, ch)) {
+		fault_wait(c, w);
+		return;
+	}
 	r = ch ? chunk_rec(c, ch, page_idx(w->va)) : NULL;
 	if (r && r->state != REC_NONE) {
 		fault_known(c, s, ch, r, w);

@@ -260,6 +260,9 @@ struct space *space_find(const struct core *c, space_id id);
 struct space *space_first(const struct core *c);
 struct space *space_next(const struct core *c, const struct space *s);
 bool space_moving(const struct space *s);
+/* The agent is at it: nothing may be put into the chunk, not even beside what it
+ * takes. */
+bool chunk_moving(const struct core *c, const struct chunk *ch);
 void space_release(struct core *c, struct space *s); /* frees a gone one when idle */
 
 /* ---- range.c: registered ranges ---- */

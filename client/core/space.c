@@ -37,6 +37,17 @@ bool space_moving(const struct space *s)
 	return false;
 }
 
+bool chunk_moving(const struct core *c, const struct chunk *ch)
+{
+	const struct space *s = chunk_space(c, ch);
+	ref self = ref_to(c, ch);
+
+	for (unsigned h = 0; h < CORE_HALVES; h++)
+		if (s->half[h].busy && !s->half[h].moved && s->half[h].chunk.v == self.v)
+			return true;
+	return false;
+}
+
 static struct space *space_make(struct core *c, space_id id)
 {
 	struct core_stats *stats = &c->st->stats;

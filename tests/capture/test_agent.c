@@ -243,6 +243,56 @@ static void every_word_comes_back(void **state)
 	victim_wait(&v);
 }
 
+/* Two thirds of a chunk, with gaps, and two pages that stay where they are. */
+static void fill_with_gaps(void *arg)
+{
+	uint64_t *p = map_at(AREA_VA, AREA_BYTES, PROT_READ | PROT_WRITE);
+
+	(void)arg;
+	madvise(p, AREA_BYTES, MADV_NOHUGEPAGE);
+	for (uint64_t i = 0; i < CHUNK_PAGES; i++)
+		if (i % 3)
+			p[i * PAGE_BYTES / 8] = pattern(i);
+	say_ready();
+	wait_for_word();
+	for (uint64_t i = 0; i < CHUNK_PAGES; i++)
+		if (p[i * PAGE_BYTES / 8] != (i % 3 ? pattern(i) : 0))
+			_exit(1);
+}
+
+static void one_move_goes_over_gaps_and_not_over_what_stays(void **state)
+{
+	struct agent_cmd cmd = {.op = AGENT_MOVE, .half = 1, .va = AREA_VA};
+	struct victim v;
+	char *store = mmap(NULL, AREA_BYTES, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	(void)state;
+	assert_ptr_not_equal(store, MAP_FAILED);
+	victim_fork(&v, fill_with_gaps, NULL);
+	victim_ready(&v);
+	victim_must_inject(&v);
+	register_range(&v, AREA_VA, AREA_BYTES);
+	for (unsigned int i = 0; i < CHUNK_PAGES; i++)
+		pageset_add(i % 3 ? &cmd.want : &cmd.gaps, i);
+	pageset_del(&cmd.want, 100);
+	pageset_del(&cmd.want, 301);
+
+	pageset want = cmd.want;
+
+	victim_command(&v, &cmd);
+	assert_int_equal(cmd.err, 0);
+	assert_memory_equal(&cmd.moved, &want, sizeof(want));
+	copy_out(&v, 1, &want, store);
+	go(&v);
+	assert_int_equal(serve_until_exit(&v, store), 0);
+	munmap(store, AREA_BYTES);
+	v.pid = fork(); /* the fixture waits for one */
+	if (!v.pid)
+		_exit(0);
+	victim_wait(&v);
+}
+
 static bool is_huge(struct victim *v, uint64_t va)
 {
 	struct page_region region;
@@ -490,6 +540,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(every_word_comes_back),
+		TEST(one_move_goes_over_gaps_and_not_over_what_stays),
 		TEST(huge_page_is_moved_whole),
 		TEST(pages_are_sorted_by_what_they_are),
 		TEST(shared_page_is_busy_until_populated),

@@ -41,8 +41,15 @@ static int fill_one(struct sim *w, unsigned int s, uint64_t va, uint64_t value)
 	return page_at(w, va, &i) ? -ENOENT : model_fill(&w->m, s, i, value);
 }
 
-static void filling(struct sim *w, unsigned int nr)
+static void filling(struct sim *w, unsigned int s, uint64_t va, unsigned int nr)
 {
+	for (unsigned int h = 0; h < CORE_HALVES; h++) {
+		const struct sim_move *mv = &w->sp[s].move[h];
+
+		if (mv->state == CMD_QUEUED && mv->chunk_va < va + nr * PAGE_BYTES &&
+		    va < mv->chunk_va + CHUNK_BYTES)
+			sim_fail(w, "fill into a chunk that is being moved");
+	}
 	if (w->lost)
 		sim_fail(w, "the core fills a page after lost()");
 	if (!nr || nr > CHUNK_PAGES)
@@ -56,8 +63,8 @@ static int sim_fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const 
 	unsigned int s;
 	int err = 0;
 
-	filling(w, nr);
 	sim_space_of(w, id, &s);
+	filling(w, s, va, nr);
 	for (*done = 0; *done < nr; ++*done) {
 		uint64_t value;
 
@@ -78,8 +85,8 @@ static int sim_fill_zero(void *ctx, space_id id, uint64_t va, unsigned int nr, u
 	unsigned int s;
 	int err = 0;
 
-	filling(w, nr);
 	sim_space_of(w, id, &s);
+	filling(w, s, va, nr);
 	for (*done = 0; *done < nr; ++*done) {
 		err = fill_one(w, s, va + *done * PAGE_BYTES, 0);
 		if (err)
