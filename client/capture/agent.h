@@ -48,7 +48,7 @@ struct agent_cmd {
 	uint32_t advice;
 	uint32_t overtaken; /* a MOVE answered EAGAIN: an event is unread */
 	pageset want;
-	pageset gaps; /* nothing is there: one MOVE may go over them */
+	pageset gaps;	 /* nothing is there: one MOVE may go over them */
 	pageset moved;	 /* in scratch B[half] now */
 	pageset busy;	 /* EBUSY: shared after fork, or pinned */
 	pageset invalid; /* EINVAL: protection, locked, another mapping */

@@ -56,7 +56,7 @@ struct aspace {
 	space_id heir_of; /* forked off this one, which had no quiet moment since */
 	bool unsettled;	  /* events were read since no call was under way */
 	unsigned int tries;
-	int wake_fd; /* write end of the agent's wake pipe */
+	int wake_fd;	/* write end of the agent's wake pipe */
 	cpu_set_t cpus; /* where the agent may run */
 	int not_cpu;	/* but there the pager is; -1: anywhere of them */
 	int pagemap_fd;
@@ -132,7 +132,7 @@ struct capture {
 	struct process *procs;
 	uint32_t next_space;
 	pid_t last_pid, older_pid; /* last given out at the last look and the one before */
-	unsigned int nr_running;   /* on the whole machine, at the last look */
+	unsigned int nr_running;   /* on the whole machine, at the last look, without our agents */
 	uint64_t full_look_ns;
 	bool look_again; /* numbers were given out in or after the last full look */
 	struct injector *injector;

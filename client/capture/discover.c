@@ -95,6 +95,9 @@ static bool must_look(struct capture *cp, pid_t *above)
 
 	if (proc_load(cp->loadavg_fd, &last, &cp->nr_running))
 		return false;
+	/* Agents run for a moment; who waits for a CPU all the time counts. */
+	for (const struct aspace *sp = cp->spaces; sp; sp = sp->next)
+		cp->nr_running -= !sp->dead && sp->post != sp->take && cp->nr_running;
 	made = last != cp->last_pid;
 	full = last < cp->last_pid ||
 	       ((made || cp->look_again) && now - cp->full_look_ns > FULL_LOOK_NS);

@@ -365,11 +365,11 @@ static void half_done(struct core *c, struct space *s, struct half *half, struct
 	chunk_tidy(c, ch);
 }
 
-/* Some of what was moved; the rest another time, since a fault may wait. */
-static void take_some_in(struct core *c, struct space *s, struct half *half)
+/* @some of what was moved, at most TAKE_PAGES; the rest another time, since a
+ * fault may wait. */
+static void take_some_in(struct core *c, struct space *s, struct half *half, pageset some)
 {
 	struct chunk *ch = at(c, half->chunk);
-	pageset some = first_of(&half->want, TAKE_PAGES);
 	void *frames[TAKE_PAGES];
 	unsigned int nr = 0;
 	int err = 0;
@@ -403,7 +403,24 @@ void take_all_in(struct core *c, struct space *s)
 {
 	for (unsigned int h = 0; h < CORE_HALVES; h++)
 		while (s->half[h].moved && !c->st->lost)
-			take_some_in(c, s, &s->half[h]);
+			take_some_in(c, s, &s->half[h], first_of(&s->half[h].want, TAKE_PAGES));
+}
+
+bool take_page_in(struct core *c, struct space *s, const struct chunk *ch, unsigned int idx)
+{
+	pageset one = {{0}};
+
+	pageset_add(&one, idx);
+	for (unsigned int h = 0; h < CORE_HALVES; h++) {
+		struct half *half = &s->half[h];
+
+		if (half->moved && half->chunk.v == ref_to(c, ch).v &&
+		    pageset_has(&half->want, idx)) {
+			take_some_in(c, s, half, one);
+			return true;
+		}
+	}
+	return false;
 }
 
 bool take_in_run(struct core *c)
@@ -411,7 +428,8 @@ bool take_in_run(struct core *c)
 	for (struct space *s = space_first(c); s && c->st->nr_moved; s = space_next(c, s))
 		for (unsigned int h = 0; h < CORE_HALVES; h++)
 			if (s->half[h].moved) {
-				take_some_in(c, s, &s->half[h]);
+				take_some_in(c, s, &s->half[h],
+					     first_of(&s->half[h].want, TAKE_PAGES));
 				return true;
 			}
 	return false;

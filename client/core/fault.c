@@ -29,18 +29,23 @@ static void wake(const struct core *c, space_id sp, uint64_t va)
 	c->b.capture->wake(c->b.capture_ctx, sp, va & PAGE_MASK, 1);
 }
 
-void fault_wait(struct core *c, const struct waiting *w)
+/* Also for hints: only where the wait is short, for an agent's answer. */
+static void wait_in_line(struct core *c, const struct waiting *w)
 {
 	struct state *st = c->st;
 
-	if (w->hint)
-		return;
 	if (st->nr_waiting == MAX_WAITING) {
 		wake(c, w->space, w->va); /* it faults again, a little later */
 		return;
 	}
 	st->stats.faults_deferred++;
 	c->waiting[(st->waiting_head + st->nr_waiting++) % MAX_WAITING] = *w;
+}
+
+void fault_wait(struct core *c, const struct waiting *w)
+{
+	if (!w->hint)
+		wait_in_line(c, w);
 }
 
 void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx, unsigned nr)
@@ -297,6 +302,8 @@ static void join(struct core *c, uint32_t f, const struct waiting *w)
 	await(fr, w);
 }
 
+static void fault_try(struct core *c, const struct waiting *w);
+
 static void fault_known(struct core *c, struct space *s, struct chunk *ch, struct rec *r,
 			const struct waiting *w)
 {
@@ -322,8 +329,12 @@ static void fault_known(struct core *c, struct space *s, struct chunk *ch, struc
 	case REC_RESIDENT:
 		fault_resident(c, s, ch, w);
 		break;
-	default: /* in the agent's hands: the answer is near */
-		fault_wait(c, w);
+	case REC_MOVING: /* in scratch, since nobody moves it */
+		if (take_page_in(c, s, ch, page_idx(w->va)))
+			fault_try(c, w);
+		break;
+	default:
+		assert(r->state != REC_NONE);
 	}
 }
 
@@ -370,7 +381,7 @@ static void fault_try(struct core *c, const struct waiting *w)
 	}
 	ch = chunk_find(c, s, w->va);
 	if (ch && chunk_moving(c, ch)) {
-		fault_wait(c, w);
+		wait_in_line(c, w);
 		return;
 	}
 	r = ch ? chunk_rec(c, ch, page_idx(w->va)) : NULL;

@@ -125,7 +125,7 @@ struct waiting {
 	uint32_t tid;
 	uint64_t va, ip, since_ns;
 	bool write;
-	bool hint; /* waits for nothing */
+	bool hint; /* waits for an agent's answer, and for nothing else */
 	bool told; /* the policy knows of it */
 };
 
@@ -305,6 +305,8 @@ void evict_run(struct core *c);
 /* Copies a few of the pages out that were moved. True: there were any. */
 bool take_in_run(struct core *c);
 void take_all_in(struct core *c, struct space *s);
+/* This page, if it is in scratch; the chunk may be gone afterwards. */
+bool take_page_in(struct core *c, struct space *s, const struct chunk *ch, unsigned int idx);
 uint64_t cap_hard_bytes(const struct core *c);
 
 /* ---- unshare.c: pages shared by forked processes ---- */
