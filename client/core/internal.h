@@ -276,6 +276,10 @@ void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx
  * chunk may be freed. */
 bool frame_install(struct core *c, uint32_t f);
 
+/* The same of @nr frames in a row, for pages in a row, as far as that is simple:
+ * how many are done. What refuses is tried alone. */
+unsigned int frames_install(struct core *c, uint32_t f, unsigned int nr);
+
 /* Have a page read that is at the store; for @w, or ahead of any fault. False:
  * not now. */
 bool fetch(struct core *c, struct chunk *ch, unsigned int idx, const struct waiting *w);
