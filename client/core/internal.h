@@ -143,7 +143,7 @@ struct state {
 	uint32_t q_len;
 	uint32_t spared; /* chunks given another round since something last moved */
 
-	uint32_t free_head, free_tail, frames_free;
+	uint32_t free_head, free_tail, frames_free, last_got;
 	uint32_t clean_head, clean_tail, nr_clean;
 	uint32_t dirty_head, dirty_tail, nr_dirty;
 	uint32_t nr_writing, nr_fetching;
