@@ -50,11 +50,11 @@ struct capture_ops {
 	bool (*can_move)(void *ctx, space_id sp);
 
 	/* Ask the space's agent to move @want of the chunk into scratch half
-	 * @half. Nothing is filled into the chunk until it has answered. Answered later by core_moved(), exactly once, also when the
-	 * space dies. From this call until that answer no message of the space
-	 * may be read (docs/design.md, Moves and messages). 0; -EAGAIN while
-	 * messages are unread, or read and not yet given; -errno when it can't
-	 * be asked. */
+	 * @half. Answered later by core_moved(), exactly once, also when the
+	 * space dies. From this call until that answer nothing is filled into
+	 * the chunk, and until core_may_read() no message of the space is read
+	 * (docs/design.md, Moves and messages). 0; -EAGAIN while messages are
+	 * unread, or read and not yet given; -errno when it can't be asked. */
 	int (*move)(void *ctx, space_id sp, unsigned int half, uint64_t chunk_va,
 		    const pageset *want);
 

@@ -171,6 +171,39 @@ static void settle_resident(struct core *c, struct chunk *ch, unsigned idx, uint
 	frame_abandon(c, f);
 }
 
+/* The frame's bytes are in the page. */
+static void installed(struct core *c, struct space *s, struct chunk *ch, uint32_t f)
+{
+	struct frame *fr = &c->frames[f];
+	unsigned int idx = fr->idx;
+	uint64_t since_ns = fr->since_ns;
+	bool waited = fr->waited, soft = !fr->fetched;
+
+	fr->waited = fr->hinted = fr->agent_waits = false;
+	if (fr->ahead)
+		c->st->stats.pages_prefetched++;
+	settle_resident(c, ch, idx, f);
+	page_filled(c, s, ch, idx, 1);
+	if (waited)
+		answered(c, s, since_ns,
+			 soft ? &c->st->stats.faults_soft : &c->st->stats.faults_remote);
+}
+
+unsigned int frames_install(struct core *c, uint32_t f, unsigned int nr)
+{
+	struct chunk *ch = at(c, c->frames[f].chunk);
+	struct space *s = chunk_space(c, ch);
+	unsigned int done = 0;
+
+	if (c->st->lost || s->nr_held || chunk_moving(c, ch) || !cap_allows(c, s, 0, nr))
+		return 0;
+	c->b.capture->fill(c->b.capture_ctx, s->id, ch->va + c->frames[f].idx * PAGE_BYTES, nr,
+			   frame_bytes(c, f), &done);
+	for (unsigned int i = 0; i < done; i++)
+		installed(c, s, ch, f + i);
+	return done;
+}
+
 bool frame_install(struct core *c, uint32_t f)
 {
 	struct frame *fr = &c->frames[f];
@@ -178,7 +211,7 @@ bool frame_install(struct core *c, uint32_t f)
 	struct space *s = chunk_space(c, ch);
 	unsigned int idx = fr->idx, done = 0;
 	uint64_t va = ch->va + idx * PAGE_BYTES, since_ns = fr->since_ns;
-	bool waited = fr->waited, hint = fr->hinted, soft = !fr->fetched;
+	bool waited = fr->waited, hint = fr->hinted;
 	uint32_t tid = fr->agent_waits ? CORE_AGENT_TID : 0;
 	int err = -EAGAIN;
 
@@ -186,17 +219,11 @@ bool frame_install(struct core *c, uint32_t f)
 		return false;
 	if (cap_allows(c, s, tid, 1) && !s->nr_held && !chunk_moving(c, ch))
 		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, frame_bytes(c, f), &done);
-	fr->waited = fr->hinted = fr->agent_waits = false;
 	if (done) {
-		if (fr->ahead)
-			c->st->stats.pages_prefetched++;
-		settle_resident(c, ch, idx, f);
-		page_filled(c, s, ch, idx, 1);
-		if (waited)
-			answered(c, s, since_ns,
-				 soft ? &c->st->stats.faults_soft : &c->st->stats.faults_remote);
+		installed(c, s, ch, f);
 		return true;
 	}
+	fr->waited = fr->hinted = fr->agent_waits = false;
 	switch (err) {
 	case -EEXIST: /* the job has newer bytes there */
 		rec_drop(c, ch, idx);

@@ -102,12 +102,13 @@ static void to_remote(struct core *c, uint32_t i)
 	frame_put(c, i);
 }
 
-/* First in, first out: pages that leave together get neighbouring frames. */
+/* First in, first out, but the neighbour of the last one first: pages that
+ * leave or come together get frames in a row. */
 static void push_free(struct core *c, uint32_t i)
 {
 	struct state *st = c->st;
 
-	c->frames[i] = (struct frame){.prev = NO_FRAME, .next = NO_FRAME, .state = FRAME_FREE};
+	c->frames[i] = (struct frame){.prev = st->free_tail, .next = NO_FRAME, .state = FRAME_FREE};
 	if (st->free_tail == NO_FRAME)
 		st->free_head = i;
 	else
@@ -119,13 +120,24 @@ static void push_free(struct core *c, uint32_t i)
 static uint32_t pop_free(struct core *c)
 {
 	struct state *st = c->st;
-	uint32_t i = st->free_head;
+	uint32_t i = st->last_got + 1;
+	struct frame *f = &c->frames[i];
 
+	if (i >= st->cfg.nr_frames || f->state != FRAME_FREE) {
+		i = st->free_head;
+		f = &c->frames[i];
+	}
 	assert(i != NO_FRAME);
-	st->free_head = c->frames[i].next;
-	if (st->free_head == NO_FRAME)
-		st->free_tail = NO_FRAME;
+	if (f->prev == NO_FRAME)
+		st->free_head = f->next;
+	else
+		c->frames[f->prev].next = f->next;
+	if (f->next == NO_FRAME)
+		st->free_tail = f->prev;
+	else
+		c->frames[f->next].prev = f->prev;
 	st->frames_free--;
+	st->last_got = i;
 	return i;
 }
 

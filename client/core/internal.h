@@ -146,7 +146,7 @@ struct state {
 	uint32_t q_len;
 	uint32_t spared; /* chunks given another round since something last moved */
 
-	uint32_t free_head, free_tail, frames_free;
+	uint32_t free_head, free_tail, frames_free, last_got;
 	uint32_t clean_head, clean_tail, nr_clean;
 	uint32_t dirty_head, dirty_tail, nr_dirty;
 	uint32_t nr_writing, nr_fetching;
@@ -282,6 +282,10 @@ void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx
 /* Put the frame's bytes into the page it belongs to. True: they are there. The
  * chunk may be freed. */
 bool frame_install(struct core *c, uint32_t f);
+
+/* The same of @nr frames in a row, for pages in a row, as far as that is simple:
+ * how many are done. What refuses is tried alone. */
+unsigned int frames_install(struct core *c, uint32_t f, unsigned int nr);
 
 /* Have a page read that is at the store; for @w, or ahead of any fault. False:
  * not now. */

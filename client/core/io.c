@@ -170,7 +170,8 @@ static void page_lost(struct core *c, struct chunk *ch, unsigned int idx, enum c
 	c->b.capture->wake(c->b.capture_ctx, s->id, va, 1);
 }
 
-static void fetched(struct core *c, uint32_t i, int res)
+/* True: the page may be put in place. */
+static bool fetched(struct core *c, uint32_t i, int res)
 {
 	struct state *st = c->st;
 	struct frame *f = &c->frames[i];
@@ -181,14 +182,14 @@ static void fetched(struct core *c, uint32_t i, int res)
 	if (!ch) {
 		f->state = FRAME_HELD;
 		frame_put(c, i);
-		return;
+		return false;
 	}
 	r = chunk_rec(c, ch, f->idx);
 	assert(r->state == REC_FETCHING && r->frame == i);
 	if (res && ++f->retries <= IO_RETRIES) {
 		f->submitted = false;
 		frame_ask_push(c, i, f->waited);
-		return;
+		return false;
 	}
 	if (!res && c->b.env->sum(c->b.env_ctx, frame_bytes(c, i)) != r->sum)
 		res = -EBADMSG;
@@ -196,21 +197,55 @@ static void fetched(struct core *c, uint32_t i, int res)
 		f->submitted = false;
 		f->state = FRAME_HELD;
 		page_lost(c, ch, f->idx, res == -EBADMSG ? LOSS_SUM : LOSS_STORE, res);
-		return;
+		return false;
 	}
 	st->stats.pages_fetched++;
 	chunk_space(c, ch)->stats.pages_fetched++;
 	rec_give_slot_up(c, r); /* the frame holds a reference of its own */
 	rec_set(c, ch, f->idx, REC_STANDBY);
 	frame_clean_push(c, i);
-	if (!f->marker) /* its touch is what matters */
-		frame_install(c, i);
+	return !f->marker; /* whose touch is what matters */
+}
+
+/* How many of these frames are in a row, and hold pages in a row. */
+static unsigned int row(const struct core *c, const uint32_t *frame, unsigned int nr)
+{
+	const struct frame *first = &c->frames[frame[0]];
+	unsigned int n = 1;
+
+	while (n < nr && frame[n] == frame[0] + n) {
+		const struct frame *f = &c->frames[frame[n]];
+
+		if (f->chunk.v != first->chunk.v || f->idx != first->idx + n || f->agent_waits)
+			break;
+		n++;
+	}
+	return n;
+}
+
+/* In rows: a reader that met each page a moment too early would be woken for
+ * each. */
+static void install(struct core *c, const uint32_t *frame, unsigned int nr)
+{
+	while (nr) {
+		unsigned int n = row(c, frame, nr);
+
+		n = n > 1 ? frames_install(c, frame[0], n) : 0;
+		if (!n) {
+			frame_install(c, frame[0]);
+			n = 1;
+		}
+		frame += n;
+		nr -= n;
+	}
 }
 
 void io_reap(struct core *c)
 {
 	struct state *st = c->st;
 	struct store_done done[IO_BATCH];
+	uint32_t here[IO_BATCH];
+	unsigned int nr_here;
 	int nr;
 
 	while ((st->nr_writing || st->nr_fetching) && !st->lost) {
@@ -219,13 +254,15 @@ void io_reap(struct core *c)
 			core_lost(c, LOSS_STORE, (space_id){0}, 0, nr);
 		if (nr <= 0)
 			return;
+		nr_here = 0;
 		for (int i = 0; i < nr && !st->lost; i++) {
 			struct frame *f = &c->frames[done[i].tag];
 
 			if (f->state == FRAME_WRITING)
 				written(c, done[i].tag, done[i].res);
-			else
-				fetched(c, done[i].tag, done[i].res);
+			else if (fetched(c, done[i].tag, done[i].res))
+				here[nr_here++] = done[i].tag;
 		}
+		install(c, here, nr_here);
 	}
 }

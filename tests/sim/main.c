@@ -124,7 +124,7 @@ static void random_part(struct sim *w)
 			sim_store_step(w, false);
 		else
 			sim_manage(w);
-		if (n % 1024 == 1023)
+		if (n % 1024 == 1023 && !w->lost)
 			core_check(w->core);
 	}
 }

@@ -27,6 +27,7 @@ struct sim_config {
 	unsigned int store_depth, store_err_pct, corrupt_pct, ahead_pages, fast;
 	unsigned int agent_fail_pct, enomem_pct, batch, register_pct;
 	bool store_dies, sigbus, roomy, quiesce, strict_cap, unordered, no_zero_page;
+	bool in_order; /* so the store answers, many at a time */
 };
 
 enum { SIM_OP_PIN = 13, SIM_OP_EXEC = 14, SIM_OP_EXIT = 15 };

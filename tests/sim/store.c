@@ -141,7 +141,8 @@ static void complete(struct sim *w, unsigned int k)
 	struct sim_req q = w->inflight[k];
 	int res;
 
-	w->inflight[k] = w->inflight[--w->nr_inflight];
+	w->nr_inflight--;
+	memmove(&w->inflight[k], &w->inflight[k + 1], (w->nr_inflight - k) * sizeof(q));
 	res = q.op == STORE_READ ? finish_read(w, &q) : finish_write(w, &q);
 	w->done[w->nr_done++] = (struct store_done){.tag = q.tag, .res = res};
 	sim_event(w, EV_DONE, q.slot, q.tag, (uint64_t)(int64_t)res);
@@ -158,8 +159,8 @@ void sim_store_step(struct sim *w, bool all)
 	do {
 		if (!w->nr_inflight)
 			return;
-		complete(w, sim_below(w, w->nr_inflight));
-	} while (all);
+		complete(w, w->cfg.in_order ? 0 : sim_below(w, w->nr_inflight));
+	} while (all || (w->cfg.in_order && sim_below(w, 8)));
 }
 
 static int sim_reap(struct store *s, struct store_done *out, unsigned int max)
@@ -170,10 +171,11 @@ static int sim_reap(struct store *s, struct store_done *out, unsigned int max)
 	if (w->store_dead)
 		return -EPIPE;
 	while (n < max && w->nr_done) {
-		unsigned int k = sim_below(w, w->nr_done);
+		unsigned int k = w->cfg.in_order ? 0 : sim_below(w, w->nr_done);
 
 		out[n++] = w->done[k];
-		w->done[k] = w->done[--w->nr_done];
+		w->nr_done--;
+		memmove(&w->done[k], &w->done[k + 1], (w->nr_done - k) * sizeof(w->done[0]));
 	}
 	return (int)n;
 }

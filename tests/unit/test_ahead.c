@@ -36,7 +36,7 @@ static struct {
 	unsigned int half;
 	uint64_t slot[PAGES]; /* what it holds */
 	struct store_done done[PAGES];
-	unsigned int nr_done, nr_reads, nr_told, nr_unused;
+	unsigned int nr_done, nr_reads, nr_told, nr_unused, nr_fills;
 	uint64_t read[PAGES]; /* pages, in the order they were asked for */
 	bool urgent[PAGES];
 	struct policy_plan plan;
@@ -58,13 +58,14 @@ static int fill(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void
 
 	(void)ctx;
 	(void)sp;
-	assert_int_equal(nr, 1);
-	assert_true(page < PAGES);
-	if (w.present[page])
-		return -EEXIST;
-	assert_int_equal(*(const uint64_t *)src, page + 1);
-	w.present[page] = true;
-	*done = 1;
+	w.nr_fills++;
+	for (*done = 0; *done < nr; ++*done, page++) {
+		assert_true(page < PAGES);
+		if (w.present[page])
+			return -EEXIST;
+		assert_int_equal(((const uint64_t *)src)[*done * (PAGE_BYTES / 8)], page + 1);
+		w.present[page] = true;
+	}
 	return 0;
 }
 
@@ -317,7 +318,7 @@ static void plan_run(unsigned int page, int64_t stride, uint32_t nr, uint32_t ma
 
 static void fault(unsigned int page)
 {
-	w.nr_reads = w.nr_told = 0;
+	w.nr_reads = w.nr_told = w.nr_fills = 0;
 	core_fault(w.core, job, va_of(page) + 8, 0x400000, 7);
 	core_run(w.core);
 	assert_true(w.present[page]);
@@ -352,6 +353,18 @@ static void the_page_of_the_fault_is_asked_for_first_and_the_rest_is_not_urgent(
 	assert_int_equal(w.told.ip, 0x400000);
 	assert_int_equal(w.told.tid, 7);
 	assert_int_equal(core_stats(w.core)->pages_prefetched, 8);
+}
+
+static void pages_in_a_row_are_put_in_place_together(void **state)
+{
+	(void)state;
+	plan_run(101, 1, 8, POLICY_NO_MARKER);
+	fault(100);
+	assert_int_equal(w.nr_fills, 2);
+	w.present[304] = true; /* brought by others, meanwhile */
+	plan_run(301, 1, 8, POLICY_NO_MARKER);
+	fault(300);
+	assert_int_equal(present(300, 309), 9);
 }
 
 static void runs_have_strides_and_cross_chunks(void **state)
@@ -458,6 +471,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(the_page_of_the_fault_is_asked_for_first_and_the_rest_is_not_urgent),
+		T(pages_in_a_row_are_put_in_place_together),
 		T(runs_have_strides_and_cross_chunks),
 		T(a_marker_stands_by_and_its_touch_is_told),
 		T(a_marker_that_is_in_the_job_is_followed_by_the_next_that_is_not),
