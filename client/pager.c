@@ -376,7 +376,8 @@ static void work(struct pager *p)
 
 static bool may_spin(const struct pager *p, uint64_t now)
 {
-	return now - p->busy_ns < SPIN_NS && p->capture.nr_running <= p->cpus;
+	return p->capture.nr_running <= p->cpus &&
+	       (now - p->busy_ns < SPIN_NS || agents_at_work(&p->capture, now));
 }
 
 static uint64_t wait_ns(const struct pager *p)

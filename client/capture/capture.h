@@ -176,6 +176,9 @@ bool agent_idle(const struct aspace *sp);
 /* Take answers of every agent and give them to the core. */
 void agents_reap(struct capture *cp);
 bool agents_answered(const struct capture *cp); /* there is one to take */
+/* One was told something a moment ago and has not answered. It may run in place of
+ * the thread whose faults have stopped for that. */
+bool agents_at_work(const struct capture *cp, uint64_t now_ns);
 
 /* Have pages of scratch that nobody needs dropped, where no move will do it. */
 void agents_drop(struct capture *cp);

@@ -360,6 +360,8 @@ static pageset first_of(const pageset *from, unsigned int max)
 static void half_done(struct core *c, struct space *s, struct half *half, struct chunk *ch)
 {
 	c->b.capture->drop(c->b.capture_ctx, s->id, (unsigned int)(half - s->half));
+	c->st->moving_pages -= half->taken;
+	c->st->local_anon -= (int64_t)(half->taken * PAGE_BYTES);
 	*half = (struct half){0};
 	c->st->nr_moved--;
 	chunk_tidy(c, ch);
@@ -390,11 +392,12 @@ static void take_some_in(struct core *c, struct space *s, struct half *half, pag
 			take_in(c, ch, i);
 		}
 	}
-	c->st->moving_pages -= nr;
+	if (err)
+		c->st->moving_pages -= nr;
+	else
+		half->taken += nr;
 	if (err && err != -ESRCH)
 		core_lost(c, LOSS_SPACE, s->id, ch->va, err);
-	if (!err)
-		c->st->local_anon -= (int64_t)(nr * PAGE_BYTES);
 	if (!pageset_count(&half->want))
 		half_done(c, s, half, ch);
 }

@@ -86,8 +86,9 @@ enum agent_status { AGENT_NONE, AGENT_ASKED, AGENT_HERE, AGENT_REFUSED };
 struct half {
 	ref chunk; /* none while busy: its space is gone */
 	bool busy;
-	bool moved;   /* the agent has answered: */
-	pageset want; /* what it is asked to take, then what it took and is still there */
+	bool moved;	    /* the agent has answered: */
+	pageset want;	    /* what it is asked to take, then what it took and is still there */
+	unsigned int taken; /* copied out: as long as others are not, scratch has it too */
 };
 
 struct space {
@@ -161,7 +162,7 @@ struct state {
 	uint32_t nr_waiting, waiting_head;
 	uint64_t fill_seq;
 	int64_t local_anon;    /* last measured, plus fills, minus drops */
-	uint64_t moving_pages; /* asked for, or taken and not yet copied out */
+	uint64_t moving_pages; /* asked for, or in scratch */
 	uint32_t nr_moved;     /* halves that hold what is to be copied out */
 	uint64_t stuck_pages;  /* refused since all was last set to be swept again */
 	uint64_t moved_ns;     /* when something last left, or there was no need */

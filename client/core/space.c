@@ -153,7 +153,7 @@ void core_space_gone(struct core *c, space_id id)
 		return;
 	for (unsigned h = 0; h < CORE_HALVES; h++) {
 		if (s->half[h].busy)
-			c->st->moving_pages -= pageset_count(&s->half[h].want);
+			c->st->moving_pages -= pageset_count(&s->half[h].want) + s->half[h].taken;
 		if (s->half[h].moved) { /* no answer is to come */
 			s->half[h] = (struct half){0};
 			c->st->nr_moved--;
