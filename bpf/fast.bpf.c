@@ -113,6 +113,9 @@ static __always_inline int faulted(__u64 va, const struct pt_regs *regs, __u64 e
 	key = fast_chunk_key(who->space, va);
 	if (shared.chunk[fast_chunk_slot(key)] != key)
 		return 0;
+	/* Who waits on the pager's CPU waits for nobody. */
+	if (bpf_get_smp_processor_id() == shared.cpu)
+		return 0;
 	now_ns = bpf_ktime_get_ns();
 	if (now_ns - shared.beat_ns > FAST_STALE_NS && now_ns > shared.beat_ns)
 		return 0;

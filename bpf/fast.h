@@ -41,6 +41,7 @@ struct fast_tgid {
 struct fast_shared {
 	/* by the pager */
 	__u64 beat_ns; /* when it last looked; 0: nobody looks */
+	__u32 cpu;     /* where it looks from */
 	__u32 wait_ns; /* how long a fault may wait; 0: don't post */
 	__u32 levels;  /* of page tables: 4 or 5 */
 	__u64 direct_map;

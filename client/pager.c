@@ -376,8 +376,7 @@ static void work(struct pager *p)
 
 static bool may_spin(const struct pager *p, uint64_t now)
 {
-	return p->capture.nr_running <= p->cpus &&
-	       (now - p->busy_ns < SPIN_NS || agents_at_work(&p->capture, now));
+	return now - p->busy_ns < SPIN_NS && p->capture.nr_running <= p->cpus;
 }
 
 static uint64_t wait_ns(const struct pager *p)

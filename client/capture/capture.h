@@ -112,6 +112,8 @@ struct journal {
 	struct uffd_msg msg[JOURNAL_MSGS];
 };
 
+#define LOOKS 4U
+
 struct injector;
 struct table;
 struct fast;
@@ -132,7 +134,8 @@ struct capture {
 	struct process *procs;
 	uint32_t next_space;
 	pid_t last_pid, older_pid; /* last given out at the last look and the one before */
-	unsigned int nr_running;   /* on the whole machine, at the last look, without our agents */
+	unsigned int nr_running;   /* on the whole machine, all the time lately */
+	unsigned int running[LOOKS], nr_looks; /* at the last looks */
 	uint64_t full_look_ns;
 	bool look_again; /* numbers were given out in or after the last full look */
 	struct injector *injector;
@@ -176,9 +179,6 @@ bool agent_idle(const struct aspace *sp);
 /* Take answers of every agent and give them to the core. */
 void agents_reap(struct capture *cp);
 bool agents_answered(const struct capture *cp); /* there is one to take */
-/* One was told something a moment ago and has not answered. It may run in place of
- * the thread whose faults have stopped for that. */
-bool agents_at_work(const struct capture *cp, uint64_t now_ns);
 
 /* Have pages of scratch that nobody needs dropped, where no move will do it. */
 void agents_drop(struct capture *cp);

@@ -80,6 +80,16 @@ static void process_add(struct capture *cp, pid_t pid, const struct proc_stat *s
 
 #define FULL_LOOK_NS 1000000000ULL
 
+/* Agents, and much else, run for a moment; who wants a CPU all the time counts. */
+static void note_running(struct capture *cp, unsigned int running)
+{
+	cp->running[cp->nr_looks++ % LOOKS] = running;
+	cp->nr_running = running;
+	for (unsigned int i = 0; i < LOOKS; i++)
+		if (cp->running[i] < cp->nr_running)
+			cp->nr_running = cp->running[i];
+}
+
 /*
  * Must /proc be looked at? When a task was made anywhere since the last look:
  * at the numbers given out since the look before that one (one may have been
@@ -91,13 +101,12 @@ static bool must_look(struct capture *cp, pid_t *above)
 {
 	uint64_t now = capture_now_ns();
 	pid_t last = 0;
+	unsigned int running;
 	bool made, full;
 
-	if (proc_load(cp->loadavg_fd, &last, &cp->nr_running))
+	if (proc_load(cp->loadavg_fd, &last, &running))
 		return false;
-	/* Agents run for a moment; who waits for a CPU all the time counts. */
-	for (const struct aspace *sp = cp->spaces; sp; sp = sp->next)
-		cp->nr_running -= !sp->dead && sp->post != sp->take && cp->nr_running;
+	note_running(cp, running);
 	made = last != cp->last_pid;
 	full = last < cp->last_pid ||
 	       ((made || cp->look_again) && now - cp->full_look_ns > FULL_LOOK_NS);

@@ -96,8 +96,10 @@ bool fast_is_on(const struct capture *cp)
 
 void fast_awake(struct capture *cp, uint64_t now_ns)
 {
-	if (cp->fast->shared)
-		__atomic_store_n(&cp->fast->shared->beat_ns, now_ns, __ATOMIC_RELEASE);
+	struct fast_shared *sh = cp->fast->shared;
+
+	sh->cpu = (uint32_t)sched_getcpu();
+	__atomic_store_n(&sh->beat_ns, now_ns, __ATOMIC_RELEASE);
 }
 
 void fast_asleep(struct capture *cp)

@@ -291,17 +291,6 @@ bool agents_answered(const struct capture *cp)
 	return false;
 }
 
-#define MOMENT_NS 1000000ULL
-
-bool agents_at_work(const struct capture *cp, uint64_t now_ns)
-{
-	for (const struct aspace *sp = cp->spaces; sp; sp = sp->next)
-		if (!sp->dead && sp->post != sp->take &&
-		    now_ns - sp->cmd[sp->take % AGENT_SLOTS].since_ns < MOMENT_NS)
-			return true;
-	return false;
-}
-
 void agents_drop(struct capture *cp)
 {
 	for (struct aspace *sp = cp->spaces; sp; sp = sp->next) {
