@@ -145,6 +145,22 @@ static AGENT_CODE void agent_refused(struct agent_cmd *cmd, unsigned int idx, lo
 		cmd->err = (int32_t)err;
 }
 
+/* A page that won't leave A goes home. If even that fails its only copy is in
+ * A, and the pager must stop the job. */
+static AGENT_CODE void agent_give_back(struct agent_ring *ring, struct agent_cmd *cmd,
+				       unsigned int idx)
+{
+	uint64_t off = (uint64_t)idx << PAGE_SHIFT;
+	uint64_t a = half_va(ring->scratch_a, cmd);
+	long n = agent_uffd_move(ring->uffd_job, cmd->va + off, a + off, 1, 0);
+
+	pageset_del(&cmd->moved, idx);
+	if (n == 1 || (n == -EEXIST && !agent_has_page(a + off)))
+		pageset_add(&cmd->busy, idx);
+	else
+		cmd->err = -EIO;
+}
+
 /*
  * MOVE may take pages and not count them: Linux 6.18 repeats a step that met a
  * changing page table entry, then takes it for undone, moves it once more and
@@ -159,10 +175,16 @@ static AGENT_CODE void agent_taken(struct agent_ring *ring, struct agent_cmd *cm
 	if (sys(__NR_mincore, half_va(ring->scratch_a, cmd), CHUNK_BYTES, here, 0))
 		return;
 	for (idx = 0; idx < CHUNK_PAGES; idx++) {
-		if (here[idx] & 1)
-			pageset_add(&cmd->moved, idx);
-		else if (!pageset_has(&cmd->want, idx))
+		bool wanted = pageset_has(&cmd->want, idx);
+
+		if (!wanted)
 			pageset_del(&cmd->moved, idx); /* a gap, which a MOVE counts */
+		if (here[idx] & 1) {
+			if (wanted)
+				pageset_add(&cmd->moved, idx);
+			else /* what the command before gave back is there again */
+				agent_give_back(ring, cmd, idx);
+		}
 	}
 }
 
@@ -214,22 +236,6 @@ static AGENT_CODE bool agent_take_run(struct agent_ring *ring, struct agent_cmd 
 		nr -= (unsigned int)n;
 	}
 	return true;
-}
-
-/* A page that won't leave A goes home. If even that fails its only copy is in
- * A, and the pager must stop the job. */
-static AGENT_CODE void agent_give_back(struct agent_ring *ring, struct agent_cmd *cmd,
-				       unsigned int idx)
-{
-	uint64_t off = (uint64_t)idx << PAGE_SHIFT;
-	uint64_t a = half_va(ring->scratch_a, cmd);
-	long n = agent_uffd_move(ring->uffd_job, cmd->va + off, a + off, 1, 0);
-
-	pageset_del(&cmd->moved, idx);
-	if (n == 1 || (n == -EEXIST && !agent_has_page(a + off)))
-		pageset_add(&cmd->busy, idx);
-	else
-		cmd->err = -EIO;
 }
 
 /* A to B, from where it can be dropped without raising an event. */

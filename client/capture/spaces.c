@@ -215,15 +215,18 @@ static bool scratch_a_is_empty(const struct aspace *sp, unsigned int half)
 }
 
 /* Where one MOVE went over gaps, it counts what has become one: such a page was
- * not there to be moved. */
-static int only_what_is_there(const struct aspace *sp, unsigned int half, pageset *moved)
+ * not there to be moved. What is in scratch and was not asked for is the job's. */
+static int only_what_is_there(const struct aspace *sp, const struct command *cmd, pageset *moved)
 {
-	uint64_t start = sp->scratch_b + half * CHUNK_BYTES;
+	uint64_t start = sp->scratch_b + cmd->half * CHUNK_BYTES;
 	pageset here;
 	int err = proc_filled(sp->pagemap_fd, start, start + CHUNK_BYTES, &here);
 
-	for (unsigned int i = 0; !err && i < CHUNK_WORDS; i++)
+	for (unsigned int i = 0; !err && i < CHUNK_WORDS; i++) {
 		moved->w[i] &= here.w[i];
+		if (here.w[i] & ~cmd->want.w[i])
+			err = -EIO;
+	}
 	return err;
 }
 
@@ -236,8 +239,8 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 			log_debug("agent: a move ended early err=%d", got->err);
 		if (got->err == -EIO || !scratch_a_is_empty(sp, cmd->half))
 			cp->fatal = "a page is stuck in scratch";
-		if (only_what_is_there(sp, cmd->half, &got->moved) && !agent_is_dead(sp))
-			cp->fatal = "scratch can't be looked at";
+		if (only_what_is_there(sp, cmd, &got->moved) && !agent_is_dead(sp))
+			cp->fatal = "a page is stuck in scratch";
 		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->busy, &got->invalid,
 			   got->overtaken);
 		break;
