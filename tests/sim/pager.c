@@ -132,6 +132,7 @@ static void prove(struct sim *w, unsigned int s)
 	}
 	core_ranges_are(w->core, id_of(w, s), real, nr);
 	w->sp[s].unproven = false;
+	w->sp[s].untold = true; /* the parent's may have been so at the fork */
 }
 
 static void answer_agent(struct sim *w, unsigned int s)
