@@ -106,7 +106,7 @@ static void on_signal(struct supervisor *s, const struct signalfd_siginfo *si)
 		s->tty_signals |= 1ULL << sig;
 	if (sig == SIGCONT)
 		on_continue(s, si);
-	else if (s->phase == PHASE_STARTING)
+	else if (!s->header->job_pid) /* the pager may be ready by now */
 		on_start_signal(s, sig);
 	else if (s->phase == PHASE_FINISHING)
 		return;

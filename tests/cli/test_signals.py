@@ -4,9 +4,12 @@
 import os
 import signal
 import subprocess
+import tempfile
 import time
 
 from rmemtest import Case, RMEM, main, python, state, wait_for
+
+RMEMD = os.path.join(os.path.dirname(RMEM), "rmemd")
 
 COUNT = """
 import os, signal, sys, time
@@ -70,6 +73,25 @@ class Signals(Case):
         self.job_of(p)
         p.send_signal(signal.SIGTERM)
         self.assertEqual(p.wait(timeout=10), 128 + signal.SIGTERM)
+
+    def test_sent_as_the_pager_gets_ready(self):
+        with tempfile.TemporaryDirectory() as folder:
+            server = self.start(RMEMD, "--listen", f"shm:{folder}/s", "--capacity", "64M")
+            server.stderr.readline()
+            server.send_signal(signal.SIGSTOP)
+            p = self.start_job("sleep", "60",
+                               options=("--server", f"shm:{folder}/s", "--remote", "32M"))
+            pager = self.pager_of(p)
+            wait_for("the pager waits for the server", lambda: state(pager) == "S")
+            time.sleep(0.2)
+            p.send_signal(signal.SIGSTOP)
+            server.send_signal(signal.SIGCONT)
+            time.sleep(1)
+            p.send_signal(signal.SIGTERM)  # what is said of the pager is read in the same round
+            p.send_signal(signal.SIGCONT)
+            self.assertEqual(p.wait(timeout=10), 128 + signal.SIGTERM)
+            server.terminate()
+            server.wait(timeout=10)
 
     def test_rmem_ignores_what_the_job_ignores(self):
         p = self.start_job("sh", "-c", "trap '' TERM; echo; sleep 0.5; exit 6")
