@@ -104,6 +104,10 @@ struct process {
 	uint64_t comm_ns; /* when to read it anew */
 };
 
+/* Why a job is stopped that did so. */
+#define REASON_ALL_LOCKED \
+	"a process locked all of its memory (mlockall), or touched what is the agent's"
+
 /* Where messages are read to: shared memory, so that no message is lost with
  * the process that read it. */
 #define JOURNAL_MSGS 32U

@@ -80,8 +80,7 @@ static void deliver(struct capture *cp, struct aspace *sp, const struct uffd_msg
 		aspace_faulted(cp, sp, (pid_t)m->arg.pagefault.feat.ptid);
 		tid = m->arg.pagefault.feat.ptid;
 		if (is_strange(sp, m->arg.pagefault.address, (pid_t)tid)) {
-			cp->fatal = "a process locked all of its memory (mlockall), or "
-				    "touched what is the agent's";
+			cp->fatal = REASON_ALL_LOCKED;
 			return;
 		}
 		if (sp->agent.ring && tid == (uint32_t)sp->agent.pid)

@@ -230,6 +230,28 @@ static int only_what_is_there(const struct aspace *sp, const struct command *cmd
 	return err;
 }
 
+struct lock_seen {
+	uint64_t va;
+	bool locked;
+};
+
+static int note_locked(void *ctx, const struct proc_map *m)
+{
+	struct lock_seen *seen = ctx;
+
+	seen->locked |= m->locked && m->start <= seen->va && seen->va < m->end;
+	return 0;
+}
+
+/* MOVE takes nothing out of locked memory: mlockall() between its two steps. */
+static const char *why_stuck(const struct aspace *sp)
+{
+	struct lock_seen seen = {.va = sp->scratch_a};
+
+	proc_smaps_each(sp->agent.pid, note_locked, &seen);
+	return seen.locked ? REASON_ALL_LOCKED : "a page is stuck in scratch";
+}
+
 static void answered(struct capture *cp, struct aspace *sp, const struct command *cmd,
 		     struct agent_cmd *got)
 {
@@ -238,9 +260,9 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 		if (got->err && got->err != -EAGAIN)
 			log_debug("agent: a move ended early err=%d", got->err);
 		if (got->err == -EIO || !scratch_a_is_empty(sp, cmd->half))
-			cp->fatal = "a page is stuck in scratch";
+			cp->fatal = why_stuck(sp);
 		if (only_what_is_there(sp, cmd, &got->moved) && !agent_is_dead(sp))
-			cp->fatal = "a page is stuck in scratch";
+			cp->fatal = why_stuck(sp);
 		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->busy, &got->invalid,
 			   got->overtaken);
 		break;
