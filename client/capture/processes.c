@@ -121,19 +121,28 @@ void process_exited(struct capture *cp, struct process *p)
 	cp->header->processes--;
 }
 
+/* In the space of the process that made it, until one of them calls exec or
+ * ends. Who made it leaves the space a while before it is gone. */
+static void check_borrowed(struct capture *cp, struct process *p)
+{
+	struct process *parent = process_find(cp, p->ppid);
+
+	if (parent && proc_same_space(p->pid, parent->pid) == 1) {
+		p->space = parent->space;
+		return;
+	}
+	p->borrows = false;
+	if (p->space && p->space->agent.ring && lives_in(p, p->space) != 0)
+		p->state = PROC_MANAGED;
+	else
+		left_space(cp, p);
+}
+
 /* A process that called exec is in a new space. */
 static void check_space(struct capture *cp, struct process *p)
 {
-	struct process *parent;
-
 	if (p->borrows) {
-		parent = process_find(cp, p->ppid);
-		if (parent && proc_same_space(p->pid, parent->pid) == 1) {
-			p->space = parent->space;
-			return;
-		}
-		p->borrows = false;
-		left_space(cp, p);
+		check_borrowed(cp, p);
 		return;
 	}
 	/* In this order: see agent_is_dead(). */
@@ -278,6 +287,15 @@ static void refuse(struct capture *cp, struct process *p, enum inject_refusal wh
 	log_warn("process %d runs on unmanaged: %s", p->pid, inject_refusal_text(why));
 }
 
+/* One that came to be known between two looks at who left which space. */
+static bool is_managed_already(const struct capture *cp, const struct process *p)
+{
+	for (const struct aspace *sp = cp->spaces; sp; sp = sp->next)
+		if (!sp->dead && sp->agent.ring && lives_in(p, sp) != 0)
+			return true;
+	return false;
+}
+
 static void manage_large(struct capture *cp)
 {
 	uint64_t least = cp->cap_bytes / 64;
@@ -299,6 +317,8 @@ static void manage_large(struct capture *cp)
 		}
 		/* Forked off one of ours: it has a space already. */
 		if (aspaces_unclaimed(cp) && proc_smaps_each(p->pid, has_registered, NULL) == 1)
+			continue;
+		if (is_managed_already(cp, p))
 			continue;
 		p->state = PROC_ASKED;
 		injector_ask(cp, p->pid, NULL);

@@ -7,10 +7,12 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define STACK (256 * 1024)
+#define MANY  500000
 
 static char *m;
 static size_t nr;
@@ -29,6 +31,18 @@ static int heir(void *arg)
 	job_child_exit();
 }
 
+/* Between leaving its address space and being over, a process closes its files:
+ * a while, in which it is still there to be looked at. */
+static void end_slowly(void)
+{
+	struct rlimit lim = {MANY + 100, MANY + 100};
+
+	if (setrlimit(RLIMIT_NOFILE, &lim))
+		return;
+	for (int i = 0; i < MANY && dup(STDERR_FILENO) >= 0; i++)
+		;
+}
+
 static void maker(void)
 {
 	char *stack = job_map(STACK);
@@ -40,6 +54,7 @@ static void maker(void)
 	pages_write(m, 0, nr, 1);
 	job_pressure();
 	CHECK(clone(heir, stack + STACK, CLONE_VM | SIGCHLD, &me) > 0);
+	end_slowly();
 	job_child_exit();
 }
 
