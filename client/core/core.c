@@ -59,6 +59,12 @@ void core_close(struct core *c)
 	}
 }
 
+void core_set_cap(struct core *c, uint64_t cap_bytes)
+{
+	assert(cap_bytes > c->st->cfg.nr_frames * PAGE_BYTES);
+	c->st->cfg.cap_bytes = cap_bytes;
+}
+
 const struct core_stats *core_stats(const struct core *c)
 {
 	return &c->st->stats;

@@ -112,6 +112,11 @@ int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 /* Gives every slot, frame and record back. Accepts NULL. */
 void core_close(struct core *c);
 
+/* From now on the job may keep so much, as core_config's cap_bytes; more than the
+ * frames take. What is too much leaves as fast as it can, and nothing comes in
+ * meanwhile. */
+void core_set_cap(struct core *c, uint64_t cap_bytes);
+
 const struct core_stats *core_stats(const struct core *c);
 
 /* All zero for a space that is not known. */

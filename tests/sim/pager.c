@@ -334,9 +334,18 @@ static void check_cap(struct sim *w)
 	uint64_t local = w->m.phys_used + w->cfg.nr_frames;
 	uint64_t limit = w->cfg.cap_pages + w->cfg.cap_pages / 16;
 
-	if (w->cfg.strict_cap && local > limit)
+	/* Lowered: until that is reached the limit before holds. */
+	if (local <= limit || limit > w->limit_pages)
+		w->limit_pages = limit;
+	if (w->cfg.strict_cap && local > w->limit_pages)
 		sim_fail(w, "%lu pages are local, the cap with its slack is %lu",
-			 (unsigned long)local, (unsigned long)limit);
+			 (unsigned long)local, (unsigned long)w->limit_pages);
+}
+
+static void move_cap(struct sim *w)
+{
+	w->cfg.cap_pages = w->cfg.nr_frames + 6 + sim_below(w, 2 * w->m.nr_pages);
+	core_set_cap(w->core, w->cfg.cap_pages * PAGE_BYTES);
 }
 
 void sim_pager_round(struct sim *w, bool thorough)
@@ -361,6 +370,8 @@ void sim_pager_round(struct sim *w, bool thorough)
 	}
 	for (unsigned int k = 0; k < w->cfg.fast && !w->lost && !w->draining; k++)
 		fast_fault(w);
+	if (w->cfg.elastic && !w->draining && !sim_below(w, 64))
+		move_cap(w);
 	if (thorough || sim_pct(w, 30))
 		core_observe(w->core, w->m.phys_used * PAGE_BYTES, w->m.phys_used * PAGE_BYTES,
 			     true);

@@ -27,6 +27,7 @@ struct sim_config {
 	unsigned int store_depth, store_err_pct, corrupt_pct, ahead_pages, fast;
 	unsigned int agent_fail_pct, enomem_pct, batch, register_pct;
 	bool store_dies, sigbus, roomy, quiesce, strict_cap, unordered, no_zero_page;
+	bool elastic;  /* the cap moves */
 	bool in_order; /* so the store answers, many at a time */
 };
 
@@ -118,7 +119,8 @@ struct sim {
 
 	uint8_t *arena;
 	uint64_t arena_bytes;
-	uint64_t peak_over_pages, moves, fills, reads;
+	uint64_t limit_pages; /* that are local, at most */
+	uint64_t moves, fills, reads;
 };
 
 static inline uint64_t sim_rnd(struct sim *w)

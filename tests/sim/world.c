@@ -136,6 +136,7 @@ void sim_choose_config(struct sim *w)
 	c->unordered = sim_pct(w, 15);
 	c->no_zero_page = sim_pct(w, 25);
 	c->in_order = sim_pct(w, 40);
+	c->elastic = sim_pct(w, 30);
 	if (c->strict_cap || c->unordered)
 		c->ops[MOP_FORK] = 0; /* whose order relative to a remap can't be told */
 	if (c->strict_cap)
