@@ -131,6 +131,14 @@ uint64_t pager_state_bytes(const struct run_config *cfg)
 	       GIB(1);
 }
 
+/* Standby is as large as it was made; the job needs at least as much. */
+static uint64_t least_cap(const struct run_config *cfg)
+{
+	uint64_t bytes = 2 * frames_for(cfg) * PAGE_BYTES;
+
+	return bytes > RUN_LOCAL_MIN ? bytes : RUN_LOCAL_MIN;
+}
+
 static int open_core(struct pager *p)
 {
 	struct core_config cfg = {.cap_bytes = p->args->cfg->local_bytes,
@@ -178,6 +186,7 @@ static int open_capture(struct pager *p)
 	const struct run_header *h = p->args->header;
 
 	cp->header = p->args->header;
+	cp->header->least_local_bytes = least_cap(p->args->cfg);
 	cp->journal = (struct journal *)((char *)p->args->header + RUN_JOURNAL_OFF);
 	cp->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	cp->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -343,6 +352,22 @@ static uint64_t held_bytes(const struct capture *cp)
 	return cp->anon_bytes > less ? cp->anon_bytes - less + spare : spare;
 }
 
+/* The cap is where rmem ctl wants it. Who may write there may write anywhere, and
+ * may be wrong: looked at once, and not believed. */
+static void follow_cap(struct pager *p)
+{
+	struct capture *cp = &p->capture;
+	struct run_header *h = cp->header;
+	uint64_t want = __atomic_load_n(&h->wanted_local_bytes, __ATOMIC_ACQUIRE) & PAGE_MASK;
+
+	if (!want || want == cp->cap_bytes || want < least_cap(p->args->cfg))
+		return;
+	cp->cap_bytes = want;
+	core_set_cap(cp->core, want);
+	__atomic_store_n(&h->local_bytes, want, __ATOMIC_RELEASE);
+	log_debug("the local cap is now %lu MiB", (unsigned long)(want >> 20));
+}
+
 static void work(struct pager *p)
 {
 	struct capture *cp = &p->capture;
@@ -352,6 +377,7 @@ static void work(struct pager *p)
 	for (struct aspace *sp = cp->spaces; sp; sp = sp->next)
 		messages_read(cp, sp);
 	if (p->running && capture_now_ns() >= p->poll_ns) {
+		follow_cap(p);
 		processes_poll(cp);
 		core_observe(cp->core, cp->anon_bytes, held_bytes(cp), cp->anon_exact);
 		wake_supervisor(p);

@@ -45,7 +45,8 @@ struct run_config {
  * maps it read-only.
  */
 #define RUN_MAGIC	  0x314e55524d454d52ULL /* "RMEMRUN1" */
-#define RUN_VERSION	  3
+#define RUN_LOCAL_MIN	  (16UL << 20)		/* below that nothing works */
+#define RUN_VERSION	  4
 #define RUN_CMDLINE_BYTES 256
 #define RUN_JOURNAL_OFF	  8192UL
 #define RUN_TABLE_OFF	  16384UL
@@ -56,8 +57,9 @@ struct run_header {
 	uint32_t version;					/* RUN_VERSION */
 	int32_t supervisor_pid, pager_pid, job_pid, server_pid; /* 0: none */
 	int32_t exporter_pid;
-	uint64_t local_bytes, remote_bytes;
-	uint64_t start_ns; /* CLOCK_MONOTONIC */
+	uint64_t local_bytes, remote_bytes; /* the caps; local_bytes is written by the pager */
+	uint64_t least_local_bytes;	    /* what the local cap may be lowered to */
+	uint64_t start_ns;		    /* CLOCK_MONOTONIC */
 	uint64_t arena_bytes;
 	/* written by the pager, read by anybody: */
 	uint64_t stats_off; /* of struct core_stats from the start of the memfd; 0 not yet */
@@ -71,6 +73,8 @@ struct run_header {
 	uint32_t fast;				      /* enum run_fast */
 	char fast_why[128];			      /* when refused */
 	uint64_t fast_waits, fast_hits, fast_wait_ns; /* faults that waited; in time; altogether */
+	/* written by rmem ctl, by whoever may open the memfd for writing: */
+	uint64_t wanted_local_bytes; /* atomic; 0: nothing is */
 	char cmdline[RUN_CMDLINE_BYTES];
 };
 

@@ -18,13 +18,12 @@
 #include "tools/options.h"
 #include "tools/settings.h"
 
-#define LOCAL_MIN_BYTES	   MIB(16)
 #define REMOTE_MIN_BYTES   MIB(2)
 #define HOST_RESERVE_BYTES MIB(256) /* a default never takes the last of the memory */
 
 static int check_local_min(const char *text, uint64_t bytes)
 {
-	if (bytes >= LOCAL_MIN_BYTES)
+	if (bytes >= RUN_LOCAL_MIN)
 		return 0;
 	return err_set(-ERANGE, "'%.40s' is too small: the smallest cap is 16M", text);
 }
@@ -313,7 +312,7 @@ int options_complete(struct options *o)
 		return err;
 	if (!o->value[OPTION_LOCAL])
 		o->cfg.local_bytes = mem.available_bytes / 2;
-	if (o->cfg.local_bytes < LOCAL_MIN_BYTES)
+	if (o->cfg.local_bytes < RUN_LOCAL_MIN)
 		return err_set(-ENOMEM,
 			       "only %" PRIu64 " MiB of memory are available here: rmem"
 			       " needs 32",

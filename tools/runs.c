@@ -14,7 +14,7 @@
 
 #define STATE_LINK "/memfd:rmem-state"
 
-static int open_state(int dir_fd, const char *name)
+static int open_state(int dir_fd, const char *name, int access)
 {
 	char link[64];
 	ssize_t n = readlinkat(dir_fd, name, link, sizeof(link) - 1);
@@ -25,7 +25,7 @@ static int open_state(int dir_fd, const char *name)
 	link[n] = '\0';
 	if (strncmp(link, STATE_LINK, strlen(STATE_LINK)))
 		return -ESRCH;
-	fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+	fd = openat(dir_fd, name, access | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -37,7 +37,7 @@ static bool is_supervisor(int state_fd, pid_t pid)
 	return stats_read(state_fd, &st) == 0 && st.header.supervisor_pid == pid;
 }
 
-int runs_open(pid_t pid)
+int runs_open(pid_t pid, int access)
 {
 	char path[64];
 	struct dirent *e;
@@ -49,7 +49,7 @@ int runs_open(pid_t pid)
 	if (!d)
 		return errno == ENOENT ? -ESRCH : -errno;
 	while (fd < 0 && (e = readdir(d)))
-		fd = open_state(dirfd(d), e->d_name);
+		fd = open_state(dirfd(d), e->d_name, access);
 	closedir(d);
 	if (fd >= 0 && !is_supervisor(fd, pid)) {
 		close(fd);
@@ -69,7 +69,7 @@ int runs_find(pid_t **out, size_t *nr)
 	if (err)
 		return err;
 	for (size_t i = 0; i < all; i++) {
-		int fd = runs_open(pid[i]);
+		int fd = runs_open(pid[i], O_RDONLY);
 
 		if (fd < 0)
 			continue;
@@ -83,7 +83,7 @@ static bool is_attached(pid_t supervisor, pid_t pid)
 {
 	struct stats st;
 	bool yes = false;
-	int fd = runs_open(supervisor);
+	int fd = runs_open(supervisor, O_RDONLY);
 
 	if (fd < 0)
 		return false;

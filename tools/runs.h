@@ -12,9 +12,9 @@
 
 #include "client/run.h"
 
-/* Opens the state of @pid, read-only. Descriptor; -ESRCH when it is no
- * supervisor; -errno. */
-int runs_open(pid_t pid);
+/* Opens the state of @pid; @access is O_RDONLY or O_RDWR. Descriptor; -ESRCH when
+ * it is no supervisor; -errno. */
+int runs_open(pid_t pid, int access);
 
 /* All supervisors. Returns owned array (free()). 0 or -errno. */
 int runs_find(pid_t **out, size_t *nr) __attribute__((warn_unused_result));

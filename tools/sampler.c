@@ -2,6 +2,7 @@
 #include "tools/sampler.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,7 +21,7 @@ uint64_t sampler_now_ns(void)
 
 int sampler_read(pid_t pid, struct stats *out)
 {
-	int fd = runs_open(pid);
+	int fd = runs_open(pid, O_RDONLY);
 	int err;
 
 	if (fd < 0)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rmem ctl: the local cap moves while the job runs, and the job notices nothing but time."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+from rmemtest import Case, RMEM, main, python, wait_for
+
+# Goes through its memory for ever, and through all of it once more when told to end.
+WALK = """
+import signal, sys
+MIB = 1 << 20
+pages = 96 * MIB >> 12
+b = bytearray(96 * MIB)
+view = memoryview(b).cast("Q")
+for i in range(pages):
+    view[i * 512] = i * 7
+going = True
+def end(*_):
+    global going
+    going = False
+signal.signal(signal.SIGUSR1, end)
+print("filled", flush=True)
+while going:
+    for i in range(pages):
+        if view[i * 512] != i * 7:
+            sys.exit("page %d has other bytes" % i)
+print("right" if all(view[i * 512] == i * 7 for i in range(pages)) else "wrong", flush=True)
+"""
+
+
+class Ctl(Case):
+    def walker(self):
+        p = self.start_job(*python(WALK), options=("--server", "ram", "--local", "64M",
+                                                   "--remote", "256M"))
+        self.assertEqual(p.stdout.readline(), b"filled\n")
+        return p
+
+    def local(self, p):
+        run = json.loads(self.run_rmem("stat", "--json", str(p.pid)).stdout)[0]
+        return run["local"]
+
+    def ctl(self, p, size):
+        return self.run_rmem("ctl", str(p.pid), "--local", size)
+
+    def refused(self, *args, **kw):
+        p = self.run_rmem("ctl", *args, **kw)
+        self.assertEqual(p.returncode, 125, p.stderr)
+        return p.stderr.decode()
+
+    def test_lowered_and_raised(self):
+        p = self.walker()
+        q = self.ctl(p, "24M")
+        self.assertEqual((q.returncode, q.stdout.decode()),
+                         (0, f"rmem {p.pid}: local cap 24.0 MiB, was 64.0 MiB\n"), q.stderr)
+        wait_for("what is too much leaves", lambda: self.local(p)["bytes"] <= 26 << 20, 20)
+        self.assertEqual(self.local(p)["cap_bytes"], 24 << 20)
+        q = self.ctl(p, "200M")
+        self.assertEqual(q.returncode, 0, q.stderr)
+        wait_for("the job grows back", lambda: self.local(p)["bytes"] >= 90 << 20, 30)
+        os.kill(p.pid, signal.SIGUSR1)
+        self.assertEqual(p.stdout.readline(), b"right\n")
+        self.assertEqual(p.wait(timeout=20), 0, p.stderr.read())
+
+    def test_a_run_that_stands_still_answers_when_it_goes_on(self):
+        p = self.start_job("sleep", "60", options=("--server", "ram", "--local", "128M",
+                                                   "--remote", "128M"))
+        self.job_of(p)
+        pager = self.pager_of(p)
+        os.kill(pager, signal.SIGSTOP)
+        self.assertIn("does not answer", self.refused(str(p.pid), "--local", "64M"))
+        os.kill(pager, signal.SIGCONT)
+        wait_for("it has been heard", lambda: self.local(p)["cap_bytes"] == 64 << 20)
+        p.terminate()
+        p.wait(timeout=10)
+
+    def test_what_is_wrong_is_said(self):
+        p = self.start_job("sleep", "60", options=("--server", "ram", "--local", "1G",
+                                                   "--remote", "1G"))
+        self.job_of(p)
+        pid = str(p.pid)
+        for args, said in (((), "a process number is missing"), (("x",), "not a process number"),
+                           ((pid,), "nothing to change"), ((pid, pid), "too much"),
+                           ((pid, "--local", "1M"), "the smallest cap is 16M"),
+                           ((pid, "--local", "2Q"), "2Q"),
+                           ((pid, "--local", "100M"), "at least --local 128.0 MiB"),
+                           (("1", "--local", "64M"), "is no running rmem"),
+                           (("4194303", "--local", "64M"), "is no running rmem")):
+            with self.subTest(args):
+                self.assertIn(said, self.refused(*args))
+        p.terminate()
+        p.wait(timeout=10)
+        self.assertIn("is no running rmem", self.refused(pid, "--local", "64M"))
+
+    def test_only_who_may_take_control_of_it(self):
+        p = self.start_job("sleep", "60")
+        self.job_of(p)
+        q = subprocess.run(["setpriv", "--reuid", "65534", "--clear-groups", RMEM, "ctl",
+                            str(p.pid), "--local", "64M"], capture_output=True, env=self.env,
+                           check=False)
+        self.assertEqual(q.returncode, 125)
+        self.assertIn(b"Permission denied", q.stderr)
+        time.sleep(0.2)
+        self.assertNotEqual(self.local(p)["cap_bytes"], 64 << 20)
+        p.terminate()
+        p.wait(timeout=10)
+
+
+main()
