@@ -26,6 +26,8 @@ enum run_exit { RUN_EXIT_FAILED = 125, RUN_EXIT_NOEXEC = 126, RUN_EXIT_NOTFOUND 
 /* Checked and complete: nothing in it is a default that is still to be found. */
 struct run_config {
 	uint64_t local_bytes;
+	bool local_auto; /* and then what the host can spare */
+	bool here;	 /* remote pages take memory of this machine */
 	uint64_t remote_bytes;
 	const char *server[RUN_MAX_SERVERS]; /* SPEC texts; none: a private server */
 	unsigned int nr_servers;
@@ -75,7 +77,15 @@ struct run_header {
 	uint64_t fast_waits, fast_hits, fast_wait_ns; /* faults that waited; in time; altogether */
 	/* written by rmem ctl, by whoever may open the memfd for writing: */
 	uint64_t wanted_local_bytes; /* atomic; 0: nothing is */
+	uint32_t cap;		     /* atomic, enum run_cap */
 	char cmdline[RUN_CMDLINE_BYTES];
+};
+
+/* Who says where the local cap is. */
+enum run_cap {
+	RUN_CAP_FIXED, /* whoever started the job, or rmem ctl */
+	RUN_CAP_AUTO,  /* the host: elastic.h */
+	RUN_CAP_HERE,  /* as fixed, and can't be otherwise: remote pages are here, too */
 };
 
 /* The fast fault path. */

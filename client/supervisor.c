@@ -33,6 +33,7 @@
 #define KILL_MS	  5000
 #define PRINT_MS  2000
 #define TICK_MS	  100
+#define LOOK_MS	  1000 /* has rmem ctl changed something? */
 
 static uint64_t now_ns(void)
 {
@@ -165,6 +166,10 @@ static void header_fill(struct supervisor *s, uint64_t state_bytes)
 	h->supervisor_pid = getpid();
 	h->local_bytes = s->cfg->local_bytes;
 	h->remote_bytes = s->cfg->remote_bytes;
+	if (s->cfg->here)
+		h->cap = RUN_CAP_HERE;
+	else if (s->cfg->local_auto)
+		h->cap = RUN_CAP_AUTO;
 	h->start_ns = s->start_ns;
 	h->arena_bytes = state_bytes - RUN_HEADER_BYTES;
 	for (char **arg = s->cfg->argv; arg && *arg && at < sizeof(h->cmdline) - 1; arg++)
@@ -315,12 +320,22 @@ static void supervisor_wait_ready(struct supervisor *s)
 	}
 }
 
+static int round_ms(const struct supervisor *s)
+{
+	if (!s->job_pid)
+		return TICK_MS;
+	if (s->cfg->here)
+		return -1;
+	return cap_is_auto(s) ? (int)ELASTIC_TICK_MS : LOOK_MS;
+}
+
 static void supervisor_run(struct supervisor *s)
 {
 	bool attached = s->cfg->attach_pid;
 
 	while (s->phase == PHASE_RUNNING) {
-		supervisor_round(s, s->job_pid ? -1 : TICK_MS);
+		supervisor_round(s, round_ms(s));
+		cap_tick(s);
 		if (s->phase != PHASE_RUNNING)
 			break;
 		if (attached)

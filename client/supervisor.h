@@ -18,6 +18,7 @@
 #include <sys/signalfd.h>
 #include <sys/types.h>
 
+#include "client/elastic.h"
 #include "client/jobtree.h"
 #include "client/run.h"
 
@@ -57,6 +58,8 @@ struct supervisor {
 
 	sigset_t mask_was;
 	struct sigaction chld_was;
+	struct elastic elastic;
+	uint64_t cap_ms;      /* when the host was last looked at */
 	uint64_t tty_signals; /* bit n: signal n came from the terminal */
 
 	int exit_status;
@@ -101,6 +104,10 @@ void job_exec_read(struct supervisor *s);
 void job_reaped(struct supervisor *s, pid_t pid, int status);
 void job_ended_check(struct supervisor *s);
 int job_exit_status(const struct supervisor *s);
+
+/* supervisor_cap.c */
+bool cap_is_auto(const struct supervisor *s);
+void cap_tick(struct supervisor *s); /* at every round */
 
 /* supervisor_attach.c */
 int attach_start(struct supervisor *s);

@@ -42,12 +42,14 @@ static json_t *json_memory(const struct stats *st)
 {
 	const struct run_header *h = &st->header;
 	const struct core_stats *c = &st->core;
+	const char *cap = h->cap == RUN_CAP_AUTO ? "auto" : "fixed";
 
-	return json_pack("{s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:I, s:I, s:I}", "local",
-			 "cap_bytes", N(h->local_bytes), "bytes", N(c->local_bytes), "peak_bytes",
-			 N(c->local_peak_bytes), "stuck_bytes", N(c->stuck_bytes), "remote",
-			 "cap_bytes", N(h->remote_bytes), "bytes", N(c->remote_pages * PAGE_BYTES),
-			 "peak_bytes", N(c->remote_peak_pages * PAGE_BYTES), "managed_bytes",
+	return json_pack("{s:{s:s, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:I, s:I, s:I}", "local",
+			 "cap", cap, "cap_bytes", N(h->local_bytes), "bytes", N(c->local_bytes),
+			 "peak_bytes", N(c->local_peak_bytes), "stuck_bytes", N(c->stuck_bytes),
+			 "remote", "cap_bytes", N(h->remote_bytes), "bytes",
+			 N(c->remote_pages * PAGE_BYTES), "peak_bytes",
+			 N(c->remote_peak_pages * PAGE_BYTES), "managed_bytes",
 			 N(c->local_bytes + c->remote_pages * PAGE_BYTES), "records_bytes",
 			 N(c->records_bytes), "chunks", N(c->chunks));
 }

@@ -5,7 +5,7 @@
  *
  *	schema version command supervisor_pid pager_pid job_pid wall_ns
  *	exit_status (null while it runs) reason (null, or why rmem stopped the job)
- *	local   { cap_bytes bytes peak_bytes stuck_bytes }
+ *	local   { cap ("auto", "fixed") cap_bytes bytes peak_bytes stuck_bytes }
  *	remote  { cap_bytes bytes peak_bytes }
  *	faults  { zero standby remote joined benign deferred }
  *	fault_latency_ns { count p50 p90 p99 max }

@@ -7,12 +7,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "client/core/types.h"
+#include "client/elastic.h"
+#include "client/meminfo.h"
 #include "client/run.h"
 #include "client/supervisor_stats.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
 #include "tools/cli.h"
-#include "tools/meminfo.h"
 #include "tools/runs.h"
 #include "tools/sampler.h"
 
@@ -22,7 +24,8 @@
 #define TRY_US	     50000
 
 struct ctl_options {
-	uint64_t local_bytes;
+	uint64_t local_bytes; /* 0: none given */
+	bool local_auto;
 };
 
 static int set_local(void *ctx, const char *value)
@@ -31,19 +34,22 @@ static int set_local(void *ctx, const char *value)
 	struct meminfo mem;
 	int err = meminfo_read(&mem);
 
+	o->local_auto = !strcmp(value, "auto");
+	if (o->local_auto)
+		return 0;
 	if (!err)
 		err = units_parse_share(value, mem.total_bytes, &o->local_bytes);
 	if (!err && o->local_bytes < RUN_LOCAL_MIN)
 		err = err_set(-ERANGE, "'%.40s' is too small: the smallest cap is 16M", value);
-	o->local_bytes &= ~4095UL;
+	o->local_bytes &= PAGE_MASK;
 	return err;
 }
 
 static const struct cli_option ctl_table[] = {
 	{.name = "local",
-	 .value = "SIZE|PCT",
+	 .value = "auto|SIZE|PCT",
 	 .help = "the job may keep so much here from now on; what is more\n"
-		 "leaves at once",
+		 "leaves at once. auto: what the host can spare",
 	 .set = set_local},
 };
 
@@ -65,15 +71,18 @@ static int open_run(pid_t pid, struct stats *st, struct run_header **out)
 
 static int check_least(pid_t pid, const struct stats *st, uint64_t want)
 {
+	const struct run_header *h = &st->header;
+	uint64_t all = st->core.local_bytes + st->core.remote_pages * PAGE_BYTES;
+	uint64_t least = elastic_least(h->least_local_bytes, all, h->remote_bytes);
 	char a[32], b[32];
 
-	if (want >= st->header.least_local_bytes)
+	if (want >= least)
 		return 0;
-	return err_set(-ERANGE,
-		       "rmem %d: %s is too small: it was started with more standing by; at least"
-		       " --local %s",
-		       (int)pid, units_format_size(a, sizeof(a), want),
-		       units_format_size(b, sizeof(b), st->header.least_local_bytes));
+	return err_set(-ERANGE, "rmem %d: %s is too small: %s; at least --local %s", (int)pid,
+		       units_format_size(a, sizeof(a), want),
+		       least > h->least_local_bytes ? "its servers have no room for the rest"
+						    : "it was started with more standing by",
+		       units_format_size(b, sizeof(b), least));
 }
 
 /* Asked through the memory that the run shares with whoever may look at it. */
@@ -81,6 +90,8 @@ static int ask(pid_t pid, struct run_header *h, uint64_t want)
 {
 	struct stats st;
 
+	if (h->cap == RUN_CAP_AUTO)
+		__atomic_store_n(&h->cap, RUN_CAP_FIXED, __ATOMIC_RELEASE);
 	__atomic_store_n(&h->wanted_local_bytes, want, __ATOMIC_RELEASE);
 	for (int i = 0; i < ANSWER_TRIES; i++) {
 		if (__atomic_load_n(&h->local_bytes, __ATOMIC_ACQUIRE) == want)
@@ -93,25 +104,44 @@ static int ask(pid_t pid, struct run_header *h, uint64_t want)
 		       (int)pid);
 }
 
+static int set_auto(pid_t pid, struct run_header *h)
+{
+	if (h->cap == RUN_CAP_HERE)
+		return err_set(
+			-EINVAL,
+			"rmem %d: its remote pages are on this machine, too: a lower cap would"
+			" free nothing for others",
+			(int)pid);
+	__atomic_store_n(&h->cap, RUN_CAP_AUTO, __ATOMIC_RELEASE);
+	printf("rmem %d: local cap is what the host can spare\n", (int)pid);
+	return 0;
+}
+
+static int set_size(pid_t pid, struct run_header *h, const struct stats *st, uint64_t want)
+{
+	char was[32], is[32];
+	int err = check_least(pid, st, want);
+
+	if (!err)
+		err = ask(pid, h, want);
+	if (!err)
+		printf("rmem %d: local cap %s, was %s\n", (int)pid,
+		       units_format_size(is, sizeof(is), want),
+		       units_format_size(was, sizeof(was), st->header.local_bytes));
+	return err;
+}
+
 static int change(pid_t pid, const struct ctl_options *o)
 {
 	struct run_header *h;
-	char was[32], is[32];
 	struct stats st;
 	int err = open_run(pid, &st, &h);
 
 	if (err)
 		return err;
-	err = check_least(pid, &st, o->local_bytes);
-	if (!err)
-		err = ask(pid, h, o->local_bytes);
+	err = o->local_auto ? set_auto(pid, h) : set_size(pid, h, &st, o->local_bytes);
 	munmap(h, sizeof(*h));
-	if (err)
-		return err;
-	printf("rmem %d: local cap %s, was %s\n", (int)pid,
-	       units_format_size(is, sizeof(is), o->local_bytes),
-	       units_format_size(was, sizeof(was), st.header.local_bytes));
-	return 0;
+	return err;
 }
 
 static int ctl_main(char **argv)
@@ -131,7 +161,7 @@ static int ctl_main(char **argv)
 				       argv[rest + 1]);
 	if (sampler_parse_pid(argv[rest], &pid))
 		return cli_usage_error("ctl", "%s", err_text(-EINVAL));
-	if (!o.local_bytes)
+	if (!o.local_bytes && !o.local_auto)
 		return cli_usage_error("ctl", "nothing to change: for example --local 2G");
 	if (change(pid, &o))
 		return cli_refuse("ctl", "%s", err_text(-EIO));
@@ -141,9 +171,9 @@ static int ctl_main(char **argv)
 const struct cli_command cli_ctl = {
 	.name = "ctl",
 	.summary = "Changes a running rmem: what the job may keep here.",
-	.usage = "PID --local SIZE|PCT",
+	.usage = "PID --local auto|SIZE|PCT",
 	.examples = "  rmem ctl 4711 --local 2G\n"
-		    "  rmem ctl 4711 --local 25%\n"
+		    "  rmem ctl 4711 --local auto\n"
 		    "  rmem ctl $(pgrep -ox rmem) --local 512M\n",
 	.option = ctl_table,
 	.nr_options = sizeof(ctl_table) / sizeof(ctl_table[0]),

@@ -12,13 +12,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "client/meminfo.h"
 #include "client/session.h"
 #include "client/supervisor_path.h"
 #include "client/supervisor_probe.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
 #include "tools/doctor.h"
-#include "tools/meminfo.h"
 
 #define PAGER_LOCKED_BYTES MIB(64)
 #define MAP_COUNT_USUAL	   65530

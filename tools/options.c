@@ -8,13 +8,13 @@
 #include <string.h>
 
 #include "client/core/types.h"
+#include "client/meminfo.h"
 #include "client/session.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
 #include "common/config.h"
 #include "common/metrics/http.h"
 #include "common/spec.h"
-#include "tools/meminfo.h"
 #include "tools/options.h"
 #include "tools/settings.h"
 
@@ -40,11 +40,14 @@ static int set_local(void *ctx, const char *value)
 	struct meminfo mem;
 	int err = meminfo_read(&mem);
 
+	took(o, OPTION_LOCAL, value);
+	o->cfg.local_auto = !strcmp(value, "auto");
+	if (o->cfg.local_auto)
+		return 0;
 	if (!err)
 		err = units_parse_share(value, mem.total_bytes, &o->cfg.local_bytes);
 	if (!err)
 		err = check_local_min(value, o->cfg.local_bytes);
-	took(o, OPTION_LOCAL, value);
 	return err;
 }
 
@@ -176,11 +179,12 @@ static int set_config(void *ctx, const char *value)
 
 const struct cli_option options_table[OPTIONS_NR] = {
 	[OPTION_LOCAL] = {.name = "local",
-			  .value = "SIZE|PCT",
+			  .value = "auto|SIZE|PCT",
 			  .help = "hard cap on what the job keeps on this machine, at\n"
-				  "least 16M; PCT is a share of all memory (default:\n"
-				  "half of what is available)",
-			  .otherwise = "half of the memory that is available",
+				  "least 16M; PCT is a share of all memory. auto (the\n"
+				  "default): half of what is available, and then what\n"
+				  "the host can spare",
+			  .otherwise = "auto: half of what is available, then what can be spared",
 			  .in_config = true,
 			  .set = set_local},
 	[OPTION_REMOTE] = {.name = "remote",
@@ -311,7 +315,10 @@ int options_complete(struct options *o)
 	if (err)
 		return err;
 	if (!o->value[OPTION_LOCAL])
+		o->cfg.local_auto = true;
+	if (o->cfg.local_auto)
 		o->cfg.local_bytes = mem.available_bytes / 2;
+	o->cfg.here = is_here(&o->cfg);
 	if (o->cfg.local_bytes < RUN_LOCAL_MIN)
 		return err_set(-ENOMEM,
 			       "only %" PRIu64 " MiB of memory are available here: rmem"

@@ -3,11 +3,15 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 from rmemtest import Case, RMEM, main, python, wait_for
+
+RMEMD = os.path.join(os.path.dirname(RMEM), "rmemd")
 
 # Goes through its memory for ever, and through all of it once more when told to end.
 WALK = """
@@ -95,6 +99,15 @@ class Ctl(Case):
         p.wait(timeout=10)
         self.assertIn("is no running rmem", self.refused(pid, "--local", "64M"))
 
+    def test_what_the_servers_have_no_room_for_stays(self):
+        p = self.start_job(*python(WALK), options=("--server", "ram", "--local", "128M",
+                                                   "--remote", "32M"))
+        self.assertEqual(p.stdout.readline(), b"filled\n")
+        wait_for("all is here", lambda: self.local(p)["bytes"] > 90 << 20)
+        self.assertIn("its servers have no room for the rest",
+                      self.refused(str(p.pid), "--local", "48M"))
+        p.kill()
+
     def test_only_who_may_take_control_of_it(self):
         p = self.start_job("sleep", "60")
         self.job_of(p)
@@ -105,6 +118,87 @@ class Ctl(Case):
         self.assertIn(b"Permission denied", q.stderr)
         time.sleep(0.2)
         self.assertNotEqual(self.local(p)["cap_bytes"], 64 << 20)
+        p.terminate()
+        p.wait(timeout=10)
+
+
+MEMINFO = """MemTotal:       {total} kB
+MemFree:        {free} kB
+MemAvailable:   {free} kB
+SwapTotal:             0 kB
+"""
+
+
+class Auto(Case):
+    """The host is what a file says that lies over /proc/meminfo, for rmem alone."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.host(1024)
+        self.server = self.start(RMEMD, "--listen", f"shm:{self.folder}/s", "--capacity", "512M")
+        self.server.stderr.readline()
+
+    def tearDown(self):
+        self.server.terminate()
+        self.server.wait(timeout=10)
+        super().tearDown()
+
+    def host(self, available_mib):
+        """Of 4 GiB; the margin is 256 MiB."""
+        with open(f"{self.folder}/meminfo", "a+", encoding="ascii") as f:
+            f.truncate(0)
+            f.write(MEMINFO.format(total=4 << 20, free=available_mib << 10))
+
+    def run_on_host(self, *options):
+        p = self.start("unshare", "--mount", "sh", "-c",
+                       f"mount --bind {self.folder}/meminfo /proc/meminfo && exec \"$@\"", "sh",
+                       RMEM, "run", "--server", f"shm:{self.folder}/s", "--remote", "256M",
+                       *options, "--", *python(WALK))
+        self.assertEqual(p.stdout.readline(), b"filled\n", p.stderr)
+        return p
+
+    def local(self, p):
+        return json.loads(self.run_rmem("stat", "--json", str(p.pid)).stdout)[0]["local"]
+
+    def ends_right(self, p):
+        os.kill(p.pid, signal.SIGUSR1)
+        self.assertEqual(p.stdout.readline(), b"right\n")
+        self.assertEqual(p.wait(timeout=30), 0, p.stderr.read())
+
+    def test_gives_back_and_grows_again(self):
+        p = self.run_on_host()
+        local = self.local(p)
+        self.assertEqual((local["cap"], local["cap_bytes"]), ("auto", 512 << 20))
+        wait_for("all is here", lambda: self.local(p)["bytes"] > 90 << 20)
+        self.host(100)
+        wait_for("it gives back", lambda: self.local(p)["bytes"] <= 70 << 20, 20)
+        self.host(3000)
+        wait_for("it grows again", lambda: self.local(p)["bytes"] >= 120 << 20, 30)
+        self.ends_right(p)
+
+    def test_a_size_is_kept_until_auto_is_asked_for(self):
+        p = self.run_on_host("--local", "128M")
+        self.host(10)
+        time.sleep(1.5)
+        self.assertEqual(self.local(p)["cap_bytes"], 128 << 20)
+        q = self.run_rmem("ctl", str(p.pid), "--local", "auto")
+        self.assertEqual((q.returncode, q.stdout.decode()),
+                         (0, f"rmem {p.pid}: local cap is what the host can spare\n"), q.stderr)
+        wait_for("it gives back", lambda: self.local(p)["cap_bytes"] <= 20 << 20, 20)
+        q = self.run_rmem("ctl", str(p.pid), "--local", "96M")
+        self.assertEqual(q.returncode, 0, q.stderr)
+        time.sleep(1.5)
+        self.assertEqual(self.local(p)["cap_bytes"], 96 << 20)
+        self.ends_right(p)
+
+    def test_not_where_remote_is_here(self):
+        p = self.start_job("sleep", "60")
+        self.job_of(p)
+        q = self.run_rmem("ctl", str(p.pid), "--local", "auto")
+        self.assertEqual(q.returncode, 125)
+        self.assertIn(b"on this machine, too", q.stderr)
         p.terminate()
         p.wait(timeout=10)
 

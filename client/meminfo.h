@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The host's memory, as /proc/meminfo tells it. */
-#ifndef RMEM_TOOLS_MEMINFO_H
-#define RMEM_TOOLS_MEMINFO_H
+#ifndef RMEM_CLIENT_MEMINFO_H
+#define RMEM_CLIENT_MEMINFO_H
 
 #include <stdint.h>
 

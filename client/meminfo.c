@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/meminfo.h"
 #include "common/base/err.h"
-#include "tools/meminfo.h"
 
 int meminfo_read(struct meminfo *out)
 {
