@@ -88,6 +88,7 @@ void unshare_run(struct core *c)
 void core_populated(struct core *c, space_id sp, uint64_t va, int err)
 {
 	struct space *s = space_find(c, sp);
+	struct chunk *ch;
 
 	(void)err; /* what could not be made exclusive refuses again */
 	if (!s)
@@ -98,6 +99,9 @@ void core_populated(struct core *c, space_id sp, uint64_t va, int err)
 		return;
 	}
 	s->made_va = va;
+	ch = chunk_find(c, s, va);
+	if (ch) /* just these; with few frames the others are tried for long, in vain */
+		ch->next_idx = (uint16_t)(pageset_next(&s->share, 0) % CHUNK_PAGES);
 }
 
 bool unshare_refused(struct core *c, struct space *s, struct chunk *ch, const pageset *busy)
