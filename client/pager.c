@@ -152,7 +152,9 @@ static int open_core(struct pager *p)
 	char *arena = (char *)p->args->header + RUN_HEADER_BYTES;
 	int err;
 
-	binds.policy = session_policy(&binds.policy_ctx);
+	err = session_open_policy(p->args->cfg, &binds.policy, &binds.policy_ctx);
+	if (err)
+		return err;
 	err = core_open(arena, p->args->header->arena_bytes, &cfg, &binds, &p->capture.core);
 	if (err)
 		return err_set(err, "no room for page records: --remote is too large");
@@ -493,6 +495,8 @@ static void finish(struct pager *p)
 		aspace_gone(&p->capture, sp);
 	if (!getrusage(RUSAGE_SELF, &ru))
 		p->args->header->pager_rss_peak_bytes = (uint64_t)ru.ru_maxrss * 1024;
+	if (session_close_policy())
+		log_warn("%s", err_text(-EIO));
 	ctl_send(p->args->ctl_fd, CTL_FINISHED, 0, "%s", "");
 	p->store->ops->close(p->store);
 }

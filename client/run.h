@@ -34,10 +34,11 @@ struct run_config {
 	bool on_loss_sigbus;
 	bool no_bpf; /* faults by userfaultfd alone */
 	bool summary;
-	const char *stats_path; /* NULL: none */
-	int json_status_fd;	/* -1: none */
-	const char *metrics;	/* address to serve them at; NULL: none */
-	pid_t attach_pid;	/* 0: start argv */
+	const char *stats_path;		       /* NULL: none */
+	const char *record_path, *replay_path; /* NULL: none; not both */
+	int json_status_fd;		       /* -1: none */
+	const char *metrics;		       /* address to serve them at; NULL: none */
+	pid_t attach_pid;		       /* 0: start argv */
 	char **argv;
 };
 

@@ -2,9 +2,13 @@
 #include "client/session.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "client/policy/recorder.h"
+#include "client/policy/replay.h"
 #include "client/policy/streams.h"
+#include "client/record.h"
 #include "client/store/pool.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
@@ -144,10 +148,74 @@ int session_open_store(const struct run_config *cfg, int sock_fd, struct store *
 	return err;
 }
 
-const struct policy_ops *session_policy(void **ctx)
-{
-	static struct streams streams;
+/* ---- the policy ---- */
 
-	*ctx = &streams;
-	return &policy_streams;
+static struct {
+	struct streams streams;
+	struct recorder recorder;
+	struct replay replay;
+	struct record *record; /* NULL: nothing is recorded */
+} policy;
+
+static void note(void *ctx, space_id space, uint64_t va)
+{
+	record_add(ctx, replay_key(space, va));
+}
+
+static int open_recorder(const char *path, const struct policy_ops **ops, void **ctx)
+{
+	int err = record_create(path, &policy.record);
+
+	policy.recorder = (struct recorder){.note = note,
+					    .note_ctx = policy.record,
+					    .below = &policy_streams,
+					    .below_ctx = &policy.streams};
+	*ops = &policy_recorder;
+	*ctx = &policy.recorder;
+	return err;
+}
+
+static int open_replay(const char *path, const struct policy_ops **ops, void **ctx)
+{
+	uint64_t *key = NULL;
+	uint32_t *order, nr = 0;
+	int err = record_load(path, &key, &nr);
+
+	if (err)
+		return err;
+	order = record_sort(key, nr);
+	if (!order) {
+		free(key);
+		return err_set(-ENOMEM, "--replay %s: out of memory", path);
+	}
+	/* Both are kept until the process ends. */
+	replay_init(&policy.replay, key, order, nr, &policy_streams, &policy.streams);
+	*ops = &policy_replay;
+	*ctx = &policy.replay;
+	return 0;
+}
+
+int session_open_policy(const struct run_config *cfg, const struct policy_ops **ops, void **ctx)
+{
+	*ops = &policy_streams;
+	*ctx = &policy.streams;
+	if (cfg->record_path)
+		return open_recorder(cfg->record_path, ops, ctx);
+	return cfg->replay_path ? open_replay(cfg->replay_path, ops, ctx) : 0;
+}
+
+int session_close_policy(void)
+{
+	int err;
+
+	if (!policy.record)
+		return 0;
+	err = record_write(policy.record);
+	if (!err && record_is_cut(policy.record))
+		err = err_set(-EFBIG,
+			      "--record: the job had more faults than a file holds: the first"
+			      " of them are there");
+	record_close(policy.record);
+	policy.record = NULL;
+	return err;
 }

@@ -22,7 +22,12 @@ uint64_t session_capacity(const struct run_config *cfg);
 int session_open_store(const struct run_config *cfg, int sock_fd, struct store **out)
 	__attribute__((warn_unused_result));
 
-/* The default policy and its state. */
-const struct policy_ops *session_policy(void **ctx);
+/* What decides, as the configuration says: the default policy, recording, or going by
+ * a recording. Once. 0; -errno with err text. */
+int session_open_policy(const struct run_config *cfg, const struct policy_ops **ops, void **ctx)
+	__attribute__((warn_unused_result));
+
+/* The job has ended: what was recorded is written. 0; -errno with err text. */
+int session_close_policy(void) __attribute__((warn_unused_result));
 
 #endif

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +29,9 @@ static _Noreturn void job_child(const struct supervisor *s, int go_fd, int exec_
 	if (read(go_fd, &go, 1) != 1)
 		_exit(RUN_EXIT_FAILED);
 	signal_restore(s);
+	/* So that addresses are those of the other run. */
+	if (s->cfg->record_path || s->cfg->replay_path)
+		personality((unsigned long)personality(0xffffffff) | ADDR_NO_RANDOMIZE);
 	execvp(s->cfg->argv[0], s->cfg->argv);
 	err = errno;
 	if (write(exec_fd, &err, sizeof(err)) < 0)

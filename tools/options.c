@@ -101,6 +101,30 @@ static int set_stats(void *ctx, const char *value)
 	return 0;
 }
 
+static int set_file(const char *value, const char **path)
+{
+	if (!*value)
+		return err_set(-EINVAL, "is empty: name a file");
+	*path = value;
+	return 0;
+}
+
+static int set_record(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+
+	took(o, OPTION_RECORD, value);
+	return set_file(value, &o->cfg.record_path);
+}
+
+static int set_replay(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+
+	took(o, OPTION_REPLAY, value);
+	return set_file(value, &o->cfg.replay_path);
+}
+
 static int set_summary(void *ctx, const char *value)
 {
 	struct options *o = ctx;
@@ -208,6 +232,17 @@ const struct cli_option options_table[OPTIONS_NR] = {
 			  .otherwise = "not written",
 			  .in_config = true,
 			  .set = set_stats},
+	[OPTION_RECORD] = {.name = "record",
+			   .value = "FILE",
+			   .help = "keep the order of the job's faults, for --replay",
+			   .otherwise = "not kept",
+			   .set = set_record},
+	[OPTION_REPLAY] = {.name = "replay",
+			   .value = "FILE",
+			   .help = "bring pages back in the order of FILE, before they\n"
+				   "are touched",
+			   .otherwise = "by patterns alone",
+			   .set = set_replay},
 	[OPTION_SUMMARY] = {.name = "summary",
 			    .help = "print a short table on stderr at the end",
 			    .otherwise = "no",
@@ -304,11 +339,25 @@ static void default_remote(struct options *o, uint64_t spare)
 		o->cfg.remote_bytes = most;
 }
 
+static int check_record(const struct run_config *cfg)
+{
+	if (cfg->record_path && cfg->replay_path)
+		return err_set(-EINVAL, "--record and --replay: one of them at a time");
+	if (cfg->attach_pid && (cfg->record_path || cfg->replay_path))
+		return err_set(-EINVAL,
+			       "--record and --replay need rmem run: the addresses of what runs"
+			       " already are its own");
+	return 0;
+}
+
 int options_complete(struct options *o)
 {
 	struct meminfo mem;
 	uint64_t spare;
 	int err = settings_load(o);
+
+	if (!err)
+		err = check_record(&o->cfg);
 
 	if (!err)
 		err = meminfo_read(&mem);

@@ -91,6 +91,19 @@ static bool expect_run(struct core *c, const struct space *s, const struct polic
 	return true;
 }
 
+static void expect_pages(struct core *c, const struct space *s, const uint64_t *va, uint32_t nr)
+{
+	bool marked = false;
+
+	for (uint32_t i = 0; i < nr && i < POLICY_RUN_PAGES; i++) {
+		bool marker = !marked;
+
+		if (!expect(c, s, va[i] & PAGE_MASK, &marker) || c->st->lost)
+			return;
+		marked |= marker;
+	}
+}
+
 void ahead_run(struct core *c, struct space *s, const struct waiting *w, enum policy_kind kind)
 {
 	struct policy_fault f = told(s, w, kind);
@@ -104,5 +117,6 @@ void ahead_run(struct core *c, struct space *s, const struct waiting *w, enum po
 	for (uint32_t i = 0; i < plan.nr_runs && i < POLICY_RUNS; i++)
 		if (!expect_run(c, s, &plan.run[i]))
 			break;
+	expect_pages(c, s, plan.page, plan.nr_pages);
 	io_submit_reads(c);
 }

@@ -56,6 +56,8 @@ struct policy_plan {
 	uint32_t zeros;	  /* POLICY_ZERO: pages after this one that come with it */
 	uint32_t nr_runs; /* for the other kinds */
 	struct policy_run run[POLICY_RUNS];
+	const uint64_t *page; /* after the runs: any pages of the space, in this order; the */
+	uint32_t nr_pages;    /* first is the marker. The policy's, until its next call */
 };
 
 struct policy_ops {

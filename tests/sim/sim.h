@@ -119,6 +119,7 @@ struct sim {
 
 	uint8_t *arena;
 	uint64_t arena_bytes;
+	uint64_t planned[16]; /* as many as ahead_pages may be */
 	uint64_t limit_pages; /* that are local, at most */
 	uint64_t moves, fills, reads;
 };

@@ -316,6 +316,10 @@ static void sim_plan(void *ctx, const struct policy_fault *f, struct policy_plan
 	plan->nr_runs = sim_below(w, POLICY_RUNS + 1);
 	for (unsigned int k = 0; k < plan->nr_runs; k++)
 		plan->run[k] = any_run(w, f->va + PAGE_BYTES);
+	plan->page = w->planned;
+	plan->nr_pages = sim_below(w, 3) ? 0 : sim_below(w, w->cfg.ahead_pages + 1);
+	for (unsigned int k = 0; k < plan->nr_pages; k++)
+		w->planned[k] = any_va(w, f->va);
 }
 
 static void sim_unused(void *ctx, space_id space, uint64_t va)
