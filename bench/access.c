@@ -2,7 +2,8 @@
 /*
  * access PATTERN MIB COUNT: fills memory, then touches one word in COUNT
  * pages, one thread, and times each access. PATTERN is random-read,
- * random-write or sequential-read. Every page is checked as it is read.
+ * random-write, sequential-read, sequential-write, strides (17 pages) or
+ * streams (8 by turns). Every page is checked as it is read.
  *
  * An access that took longer than REFAULT_NS is counted as a refault: one in
  * memory, missing all caches and the TLB, stays far below.
@@ -61,17 +62,59 @@ static void touch(uint64_t *page, uint64_t idx, int write)
 	}
 }
 
-static void measure(uint64_t *mem, uint64_t nr_pages, const char *pattern, struct series *s)
+#define STRIDE	17U
+#define STREAMS 8U
+
+static uint64_t at_random(uint64_t i, uint64_t nr)
 {
-	int sequential = !strcmp(pattern, "sequential-read");
-	int write = !strcmp(pattern, "random-write");
+	return mix64(i + 12345) % nr;
+}
+
+static uint64_t in_sequence(uint64_t i, uint64_t nr)
+{
+	return i % nr;
+}
+
+static uint64_t by_strides(uint64_t i, uint64_t nr)
+{
+	return i * STRIDE % nr;
+}
+
+/* Of eight parts by turns, each in sequence. */
+static uint64_t in_streams(uint64_t i, uint64_t nr)
+{
+	return i % STREAMS * (nr / STREAMS) + i / STREAMS % (nr / STREAMS);
+}
+
+static const struct pattern {
+	const char *name;
+	uint64_t (*page)(uint64_t i, uint64_t nr);
+	int write;
+} patterns[] = {
+	{"random-read", at_random, 0},	     {"random-write", at_random, 1},
+	{"sequential-read", in_sequence, 0}, {"sequential-write", in_sequence, 1},
+	{"strides", by_strides, 0},	     {"streams", in_streams, 0},
+};
+
+static const struct pattern *find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++)
+		if (!strcmp(patterns[i].name, name))
+			return &patterns[i];
+	fprintf(stderr, "access: no pattern is called '%s'\n", name);
+	exit(2);
+}
+
+static void measure(uint64_t *mem, uint64_t nr_pages, const struct pattern *pattern,
+		    struct series *s)
+{
 	uint64_t start = now_ns();
 
 	for (uint64_t i = 0; i < s->nr; i++) {
-		uint64_t idx = (sequential ? i : mix64(i + 12345)) % nr_pages;
+		uint64_t idx = pattern->page(i, nr_pages);
 		uint64_t t = now_ns();
 
-		touch(mem + idx * PAGE_WDS, idx, write);
+		touch(mem + idx * PAGE_WDS, idx, pattern->write);
 		t = now_ns() - t;
 		s->ns[i] = t < UINT32_MAX ? (uint32_t)t : UINT32_MAX;
 	}
@@ -82,10 +125,12 @@ int main(int argc, char **argv)
 {
 	uint64_t bytes, t, *mem;
 	struct series s = {.nr = 0};
+	const struct pattern *pattern;
 
 	if (argc != 4)
 		return 2;
 	alarm(LIMIT_S);
+	pattern = find(argv[1]);
 	bytes = number(argv[2]) << 20;
 	s.nr = number(argv[3]);
 	s.ns = map_bytes(s.nr * sizeof(*s.ns));
@@ -95,7 +140,7 @@ int main(int argc, char **argv)
 	for (uint64_t i = 0; i < bytes / PAGE; i++)
 		page_fill(mem + i * PAGE_WDS, i);
 	t = now_ns() - t;
-	measure(mem, bytes / PAGE, argv[1], &s);
+	measure(mem, bytes / PAGE, pattern, &s);
 	report(&s, t);
 	return 0;
 }

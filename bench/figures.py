@@ -9,7 +9,9 @@ import procfs
 import swapfile
 import zram
 from jobs import BenchError, median, rotated
+from replay import replay
 from report import Row
+from strangers import strangers
 from tcp import tcp
 
 MIB = 1 << 20
@@ -282,6 +284,23 @@ def half_rows(pattern, arms, results):
     return rows
 
 
+def early(stats):
+    """The share of pages that came back before anybody waited for them."""
+    return 1 - median([(s["faults"]["remote"] + s["faults"]["joined"]) /
+                       max(s["pages"]["fetched"], 1) for s in stats])
+
+
+def ahead_rows(pattern, stats):
+    name = pattern.replace("-", " ")
+    if pattern.startswith("random"):
+        vain = median([100 * s["pages"]["prefetched"] / max(s["faults"]["remote"], 1)
+                       for s in stats])
+        return [Row(f"{name}: pages fetched ahead, of 100 faults", f"{vain:.2f}", "<= 1",
+                    vain <= 1)]
+    return [Row(f"{name}: pages that came before anybody waited", f"{100 * early(stats):.0f} %",
+                ">= 90 %", early(stats) >= 0.9)]
+
+
 def half(bench):
     """Half of the memory local: ram and the private shm server beside zram swap"""
     size_mib, count = 256, bench.pick(131072, 32768)
@@ -293,12 +312,14 @@ def half(bench):
         rows.append(Row("zram compresses with", name))
     except (OSError, BenchError) as e:
         rows.append(Row("zram swap", f"not measured: {e}"))
-    for pattern in ("random-read", "random-write", "sequential-read"):
-        results = {a: [] for a in arms}
+    for pattern in ("random-read", "random-write", "sequential-read", "sequential-write", "strides",
+                    "streams"):
+        results, stats = {a: [] for a in arms}, []
         for arm in rotated(list(arms), bench.args.runs):
             job = bench.start("access", pattern, size_mib, count, **arms[arm])
             results[arm].append(dict(job.line(), wall_s=job.wait().wall_s))
-        rows += half_rows(pattern, list(arms), results)
+            stats += [job.stats] if job.stats else []
+        rows += half_rows(pattern, list(arms), results) + ahead_rows(pattern, stats)
         raw[pattern] = results
     bench.clean_up()
     return rows, raw
@@ -346,4 +367,4 @@ def disk(bench):
     return rows, raw
 
 
-ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk)}
+ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk, replay, strangers)}

@@ -13,11 +13,11 @@
 
 #include "client/core/policy.h"
 
-#define REPLAY_FIRST  32U  /* pages of the first plan */
-#define REPLAY_WINDOW 512U /* of the largest */
-#define REPLAY_LEAST  8U   /* of the smallest */
-#define REPLAY_NEAR   64U  /* faults that may be passed over */
-#define REPLAY_STRAYS 4U   /* in a row that were not there then: out of step */
+#define REPLAY_FIRST  32U /* pages of the first plan */
+#define REPLAY_WINDOW 64U /* of the largest */
+#define REPLAY_LEAST  8U  /* of the smallest */
+#define REPLAY_NEAR   64U /* faults that may be passed over */
+#define REPLAY_STRAYS 4U  /* in a row that were not there then: out of step */
 
 /* A fault as it is kept: space and page. */
 static inline uint64_t replay_key(space_id space, uint64_t va)
