@@ -27,13 +27,40 @@ struct walk {
 	unsigned int nr_row;
 };
 
+/* Something else lies there than what was looked at: a file in memory (memfd, tmpfs) may
+ * be registered as well, and zeros would go over its pages. */
+static int check_one(void *ctx, const struct proc_map *m)
+{
+	struct walk *w = ctx;
+
+	if (m->anon && !m->shared)
+		return 0;
+	for (unsigned int i = 0; i < w->nr; i++) {
+		if (m->end <= w->span[i].start || m->start >= w->span[i].end)
+			continue;
+		uffd_unregister(w->sp->uffd, m->start, m->end);
+		w->sp->maps_dirty = true;
+		w->span[i--] = w->span[--w->nr];
+	}
+	return 0;
+}
+
+/* The job may map anew between our look at its maps and the registration. After
+ * that it can't without a message. */
+static int check_again(struct walk *w)
+{
+	pid_t pid = w->sp->agent.ring ? w->sp->agent.pid : w->sp->pid;
+
+	return w->nr ? proc_maps_each(pid, check_one, w) : 0;
+}
+
 /*
  * The core hears of a range only at a moment when no event is unread: one that
  * is may be a fork whose child has no such registration, or an unmap.
  */
 static int tell_core(struct walk *w)
 {
-	int err = 0;
+	int err = check_again(w);
 
 	if (w->nr && uffd_changing(w->sp->uffd)) {
 		w->sp->maps_dirty = true;

@@ -41,6 +41,13 @@ int uffd_register(int fd, uint64_t start, uint64_t end)
 	return ioctl(fd, UFFDIO_REGISTER, &r) ? -errno : 0;
 }
 
+int uffd_unregister(int fd, uint64_t start, uint64_t end)
+{
+	struct uffdio_range r = {.start = start, .len = end - start};
+
+	return ioctl(fd, UFFDIO_UNREGISTER, &r) ? -errno : 0;
+}
+
 static int write_protect(int fd, uint64_t start, uint64_t end, uint64_t mode)
 {
 	struct uffdio_writeprotect w = {.range = {.start = start, .len = end - start},

@@ -16,6 +16,7 @@ int uffd_fill(int fd, uint64_t va, unsigned int nr, const void *src, unsigned in
 int uffd_wake(int fd, uint64_t va, uint64_t bytes);
 int uffd_poison(int fd, uint64_t va);
 int uffd_register(int fd, uint64_t start, uint64_t end);
+int uffd_unregister(int fd, uint64_t start, uint64_t end);
 
 /* Writes to what is present in the range raise a message from now on, or no
  * longer (and whoever waits goes on). -EAGAIN while an event is unread. */
