@@ -15,7 +15,7 @@
 #define RESCAN_NS    50000000ULL
 #define RESCAN_BYTES (1ULL << 20)
 
-#define WALK_SPANS 64U
+#define WALK_SPANS 4096U /* each time they are full the maps are read again */
 #define WALK_ROW   512U
 
 struct walk {
@@ -23,6 +23,7 @@ struct walk {
 	struct aspace *sp;
 	struct vma_span span[WALK_SPANS]; /* registered, not yet known to the core */
 	unsigned int nr;
+	uint64_t span_end;	       /* of the highest of them */
 	struct vma_span row[WALK_ROW]; /* touching mappings, not yet registered */
 	unsigned int nr_row;
 };
@@ -33,6 +34,8 @@ static int check_one(void *ctx, const struct proc_map *m)
 {
 	struct walk *w = ctx;
 
+	if (m->start >= w->span_end)
+		return 1; /* what is new is mostly below what is old */
 	if (m->anon && !m->shared)
 		return 0;
 	for (unsigned int i = 0; i < w->nr; i++) {
@@ -51,7 +54,14 @@ static int check_again(struct walk *w)
 {
 	pid_t pid = w->sp->agent.ring ? w->sp->agent.pid : w->sp->pid;
 
-	return w->nr ? proc_maps_each(pid, check_one, w) : 0;
+	int err;
+
+	w->span_end = 0;
+	for (unsigned int i = 0; i < w->nr; i++)
+		if (w->span[i].end > w->span_end)
+			w->span_end = w->span[i].end;
+	err = w->nr ? proc_maps_each(pid, check_one, w) : 0;
+	return err < 0 ? err : 0;
 }
 
 /*
