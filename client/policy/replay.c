@@ -50,7 +50,7 @@ static bool is_near(uint32_t at, uint32_t from)
 /* Where the fault is, if we are in step or are so again. */
 static uint32_t place(struct replay *r, uint64_t key)
 {
-	uint32_t at = find(r, key, r->in_step ? r->pos : 0), again;
+	uint32_t at = find(r, key, r->pos), again;
 
 	/* Up to the end of what was planned all may have come in time. */
 	if (r->in_step && at != NOWHERE && at >= r->pos && at <= r->tail + REPLAY_NEAR)
