@@ -59,8 +59,9 @@ struct supervisor {
 	sigset_t mask_was;
 	struct sigaction chld_was;
 	struct elastic elastic;
-	uint64_t cap_ms;      /* when the host was last looked at */
-	uint64_t tty_signals; /* bit n: signal n came from the terminal */
+	struct memgroup memgroup; /* of the job, as it began */
+	uint64_t cap_ms;	  /* when the host was last looked at */
+	uint64_t tty_signals;	  /* bit n: signal n came from the terminal */
 
 	int exit_status;
 	bool failed; /* rmem's own fault; why says it */

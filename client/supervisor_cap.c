@@ -15,14 +15,17 @@ static uint64_t wish(struct supervisor *s, uint64_t now_ms)
 	const struct run_header *h = s->header;
 	uint64_t off = __atomic_load_n(&h->stats_off, __ATOMIC_ACQUIRE);
 	const struct core_stats *st = (const struct core_stats *)((const char *)h + off);
-	struct meminfo host;
+	struct elastic_view v = {.now_ms = now_ms, .cap = h->local_bytes};
 	uint64_t all;
 
-	if (!off || meminfo_read(&host))
+	if (!off || meminfo_read(&s->memgroup, &v.host))
 		return h->local_bytes;
+	memstalls_read(&s->memgroup, &v.stalls);
 	all = st->local_bytes + st->remote_pages * PAGE_BYTES;
-	return elastic_cap(&s->elastic, now_ms, &host, h->local_bytes, st->local_bytes,
-			   elastic_least(h->least_local_bytes, all, h->remote_bytes));
+	v.used = st->local_bytes;
+	v.least = elastic_least(h->least_local_bytes, all, h->remote_bytes);
+	v.refaults = st->faults_remote + st->faults_joined;
+	return elastic_cap(&s->elastic, &v);
 }
 
 void cap_tick(struct supervisor *s)
@@ -32,6 +35,8 @@ void cap_tick(struct supervisor *s)
 
 	if (now - s->cap_ms < ELASTIC_TICK_MS)
 		return;
+	if (!s->cap_ms)
+		memgroup_find(&s->memgroup, s->cfg->attach_pid);
 	s->cap_ms = now;
 	wanted = __atomic_load_n(&h->wanted_local_bytes, __ATOMIC_ACQUIRE);
 	if (!cap_is_auto(s))

@@ -11,10 +11,10 @@
 
 #include "common/base/err.h"
 #include "common/base/units.h"
+#include "common/meminfo.h"
 #include "common/metrics/http.h"
 #include "common/spec.h"
 #include "common/wire/wire.h"
-#include "server/meminfo.h"
 #include "server/slab.h"
 
 #define DEFAULT_DRAIN_TIMEOUT_MS 30000
@@ -262,23 +262,23 @@ static int complete_public(struct options *o, uint64_t total_bytes)
 
 static int complete(struct options *o)
 {
-	uint64_t total_bytes = 0, available_bytes = 0;
-	int rc = meminfo_read(&total_bytes, &available_bytes);
+	struct meminfo mem;
+	int rc = meminfo_mine(&mem);
 
 	if (rc)
 		return rc;
 	o->capacity_is_default = o->capacity_bytes == 0;
 	if (o->capacity_is_default)
-		o->capacity_bytes = available_bytes / 2;
+		o->capacity_bytes = mem.available_bytes / 2;
 	o->capacity_bytes -= o->capacity_bytes % WIRE_PAGE_BYTES;
 	if (o->capacity_bytes == 0)
 		return err_set(-ERANGE, "--capacity: less than a page: write for example 16G");
 	if (o->client_fd < 0)
-		return complete_public(o, total_bytes);
+		return complete_public(o, mem.total_bytes);
 	o->once = true;
 	/* The client learns it from the refusal, and says it in its own words. */
-	if (o->capacity_bytes > available_bytes)
-		o->capacity_bytes = available_bytes - available_bytes % WIRE_PAGE_BYTES;
+	if (o->capacity_bytes > mem.available_bytes)
+		o->capacity_bytes = mem.available_bytes - mem.available_bytes % WIRE_PAGE_BYTES;
 	return 0;
 }
 

@@ -9,11 +9,11 @@
 
 #include "client/core/types.h"
 #include "client/elastic.h"
-#include "client/meminfo.h"
 #include "client/run.h"
 #include "client/supervisor_stats.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
+#include "common/meminfo.h"
 #include "tools/cli.h"
 #include "tools/runs.h"
 #include "tools/sampler.h"
@@ -32,7 +32,7 @@ static int set_local(void *ctx, const char *value)
 {
 	struct ctl_options *o = ctx;
 	struct meminfo mem;
-	int err = meminfo_read(&mem);
+	int err = meminfo_mine(&mem);
 
 	o->local_auto = !strcmp(value, "auto");
 	if (o->local_auto)

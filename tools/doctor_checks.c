@@ -12,12 +12,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "client/meminfo.h"
 #include "client/session.h"
 #include "client/supervisor_path.h"
 #include "client/supervisor_probe.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
+#include "common/meminfo.h"
 #include "tools/doctor.h"
 
 #define PAGER_LOCKED_BYTES MIB(64)
@@ -211,7 +211,7 @@ static void look_memory(struct doctor_result *out)
 {
 	char total[32], avail[32];
 	struct meminfo mem;
-	int err = meminfo_read(&mem);
+	int err = meminfo_mine(&mem);
 
 	if (err) {
 		say_err(out, err);
@@ -230,7 +230,7 @@ static void look_swap(struct doctor_result *out)
 	struct meminfo mem;
 	char text[32];
 
-	if (meminfo_read(&mem) || !mem.swap_bytes) {
+	if (meminfo_mine(&mem) || !mem.swap_bytes) {
 		doctor_say(out, DOCTOR_OK, "no swap");
 		return;
 	}

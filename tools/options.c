@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "client/core/types.h"
-#include "client/meminfo.h"
 #include "client/session.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
 #include "common/config.h"
+#include "common/meminfo.h"
 #include "common/metrics/http.h"
 #include "common/spec.h"
 #include "tools/options.h"
@@ -38,7 +38,7 @@ static int set_local(void *ctx, const char *value)
 {
 	struct options *o = ctx;
 	struct meminfo mem;
-	int err = meminfo_read(&mem);
+	int err = meminfo_mine(&mem);
 
 	took(o, OPTION_LOCAL, value);
 	o->cfg.local_auto = !strcmp(value, "auto");
@@ -303,12 +303,28 @@ void options_init(struct options *o)
 	o->now.kind = FROM_OPTION;
 }
 
-/* Do the remote pages live on this machine, at our expense? */
-static bool is_here(const struct run_config *cfg)
+/* Do the remote pages take memory that we have yet to find on this machine? */
+static bool is_ours(const struct run_config *cfg)
 {
 	for (unsigned int i = 0; i < cfg->nr_servers; i++)
 		if (strcmp(cfg->server[i], "ram"))
 			return false;
+	return true;
+}
+
+/* Do they live in the memory of this machine, whoever found it? */
+static bool is_here(const struct run_config *cfg)
+{
+	static const char *const here[] = {"ram", "shm:", "tcp:127.", "tcp:localhost", "tcp:[::1]"};
+
+	for (unsigned int i = 0; i < cfg->nr_servers; i++) {
+		bool found = false;
+
+		for (unsigned int k = 0; k < sizeof(here) / sizeof(*here); k++)
+			found = found || !strncmp(cfg->server[i], here[k], strlen(here[k]));
+		if (!found)
+			return false;
+	}
 	return true;
 }
 
@@ -335,7 +351,7 @@ static void default_remote(struct options *o, uint64_t spare)
 	o->cfg.remote_bytes = 3 * o->cfg.local_bytes;
 	if (o->cfg.remote_bytes > session_capacity(&o->cfg))
 		o->cfg.remote_bytes = session_capacity(&o->cfg);
-	if (is_here(&o->cfg) && o->cfg.remote_bytes > most)
+	if (is_ours(&o->cfg) && o->cfg.remote_bytes > most)
 		o->cfg.remote_bytes = most;
 }
 
@@ -360,7 +376,7 @@ int options_complete(struct options *o)
 		err = check_record(&o->cfg);
 
 	if (!err)
-		err = meminfo_read(&mem);
+		err = meminfo_mine(&mem);
 	if (err)
 		return err;
 	if (!o->value[OPTION_LOCAL])
@@ -378,7 +394,7 @@ int options_complete(struct options *o)
 		default_remote(o, spare);
 	o->cfg.local_bytes &= PAGE_MASK;
 	o->cfg.remote_bytes = (o->cfg.remote_bytes + PAGE_BYTES - 1) & PAGE_MASK;
-	if (is_here(&o->cfg) && (o->cfg.remote_bytes > spare || !o->cfg.remote_bytes))
+	if (is_ours(&o->cfg) && (o->cfg.remote_bytes > spare || !o->cfg.remote_bytes))
 		return too_large(o, spare);
 	return 0;
 }

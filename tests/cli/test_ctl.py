@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import unittest
 
 from rmemtest import Case, RMEM, main, python, wait_for
 
@@ -137,13 +138,6 @@ class Auto(Case):
         self.folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.folder)
         self.host(1024)
-        self.server = self.start(RMEMD, "--listen", f"shm:{self.folder}/s", "--capacity", "512M")
-        self.server.stderr.readline()
-
-    def tearDown(self):
-        self.server.terminate()
-        self.server.wait(timeout=10)
-        super().tearDown()
 
     def host(self, available_mib):
         """Of 4 GiB; the margin is 256 MiB."""
@@ -154,7 +148,7 @@ class Auto(Case):
     def run_on_host(self, *options):
         p = self.start("unshare", "--mount", "sh", "-c",
                        f"mount --bind {self.folder}/meminfo /proc/meminfo && exec \"$@\"", "sh",
-                       RMEM, "run", "--server", f"shm:{self.folder}/s", "--remote", "256M",
+                       RMEM, "run", "--server", f"file:{self.folder}", "--remote", "256M",
                        *options, "--", *python(WALK))
         self.assertEqual(p.stdout.readline(), b"filled\n", p.stderr)
         return p
@@ -201,6 +195,87 @@ class Auto(Case):
         self.assertIn(b"on this machine, too", q.stderr)
         p.terminate()
         p.wait(timeout=10)
+        server = self.start(RMEMD, "--listen", f"shm:{self.folder}/s", "--capacity", "64M")
+        server.stderr.readline()
+        p = self.start_job("sleep", "60", options=("--server", f"shm:{self.folder}/s",
+                                                   "--local", "64M", "--remote", "32M"))
+        self.job_of(p)
+        self.assertEqual(self.local(p)["cap"], "fixed")
+        for x in (p, server):
+            x.terminate()
+            x.wait(timeout=10)
+
+
+GROUPS = "/sys/fs/cgroup/memory"
+BALLOON = """
+import sys, time
+b = []
+for i in range(int(sys.argv[1]) // 8):  # 400 MiB/s: slower than a margin in a tick
+    b.append(bytearray(8 << 20))
+    time.sleep(0.02)
+print("full", flush=True)
+time.sleep(60)
+"""
+
+
+@unittest.skipUnless(os.access(f"{GROUPS}/cgroup.procs", os.W_OK), "needs cgroup v1, memory, and root")
+class AutoInGroup(Case):
+    """A control group is all the memory there is: what runs beside the job in it gets
+    what it needs, and nobody is killed."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder = tempfile.mkdtemp(dir="/var/tmp")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.group = f"{GROUPS}/rmem-test-ctl-{os.getpid()}"
+        os.mkdir(self.group)
+        self.addCleanup(self.remove_group)
+        self.put("memory.limit_in_bytes", 512 << 20)
+
+    def put(self, name, value):
+        with open(f"{self.group}/{name}", "w", encoding="ascii") as f:
+            f.write(str(value))
+
+    def remove_group(self):
+        wait_for("the group is empty", self.try_to_remove, 10)
+
+    def try_to_remove(self):
+        try:
+            os.rmdir(self.group)
+        except OSError:
+            return False
+        return True
+
+    def in_group(self, *argv):
+        return self.start("sh", "-c", f"echo $$ > {self.group}/cgroup.procs && exec \"$@\"", "sh",
+                          *argv)
+
+    def local(self, p):
+        return json.loads(self.run_rmem("stat", "--json", str(p.pid)).stdout)[0]["local"]
+
+    def killed(self):
+        with open(f"{self.group}/memory.oom_control", encoding="ascii") as f:
+            return "oom_kill 0" not in f.read()
+
+    def test_gives_back_and_grows_again(self):
+        p = self.in_group(RMEM, "run", "--server", f"file:{self.folder}", "--remote", "256M", "--",
+                          *python(WALK))
+        self.assertEqual(p.stdout.readline(), b"filled\n", p.stderr)
+        local = self.local(p)
+        self.assertEqual(local["cap"], "auto")
+        self.assertTrue(200 << 20 <= local["cap_bytes"] <= 256 << 20, local)
+        had = local["bytes"]
+        self.assertGreater(had, 90 << 20)
+        q = self.in_group(*python(BALLOON), "400")
+        self.assertEqual(q.stdout.readline(), b"full\n", q.stderr)
+        wait_for("it gave back", lambda: self.local(p)["bytes"] <= had - (30 << 20), 20)
+        q.kill()
+        q.wait(timeout=10)
+        wait_for("it grows again", lambda: self.local(p)["bytes"] >= had - (8 << 20), 60)
+        os.kill(p.pid, signal.SIGUSR1)
+        self.assertEqual(p.stdout.readline(), b"right\n")
+        self.assertEqual(p.wait(timeout=60), 0, p.stderr.read())
+        self.assertFalse(self.killed())
 
 
 main()

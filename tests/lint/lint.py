@@ -36,8 +36,7 @@ LAYERS = {
                     "common/"],
     "tools": ["tools/", "client/run.h", "client/supervisor", "client/ctl", "client/store/open.h",
               "client/session.h", "client/capture/proc.h", "client/capture/inject.h",
-              "client/core/", "client/jobtree.h", "client/elastic.h", "client/meminfo.h",
-              "common/"],
+              "client/core/", "client/jobtree.h", "client/elastic.h", "common/"],
 }
 # the only file that names implementations (and the headers that list them)
 SESSION = "client/session.c"

@@ -17,9 +17,10 @@
 /* A host, jobs that would use all they are given, and others. */
 static struct {
 	uint64_t now_ms, total, others;
+	struct memstalls stalls;
 	struct run {
 		struct elastic e;
-		uint64_t cap, used, wants;
+		uint64_t cap, used, wants, refaults;
 	} run[RUNS];
 	unsigned int nr;
 } w;
@@ -44,7 +45,14 @@ static void tick(void)
 		struct run *r = &w.run[i];
 		uint64_t most = r->cap < r->wants ? r->cap : r->wants;
 
-		r->cap = elastic_cap(&r->e, w.now_ms, &h, r->cap, r->used, LEAST);
+		r->cap = elastic_cap(&r->e, &(struct elastic_view){.now_ms = w.now_ms,
+								   .host = h,
+								   .stalls = w.stalls,
+								   .cap = r->cap,
+								   .used = r->used,
+								   .least = LEAST,
+								   .refaults = r->refaults});
+		r->refaults += r->wants > r->used ? 1000 : 0;
 		if (r->used > r->cap)
 			r->used -= r->used - r->cap < MIB(100) ? r->used - r->cap : MIB(100);
 		else if (r->used < most)
@@ -128,6 +136,67 @@ static void two_share_and_do_not_swing(void **state)
 	assert_true(host().available_bytes > elastic_margin(w.total) / 2);
 }
 
+static void who_comes_late_gets_a_share(void **state)
+{
+	(void)state;
+	begin(1, GIB(4));
+	w.run[1] = (struct run){.cap = MIB(600), .wants = GIB(64)};
+	w.nr = 2;
+	seconds(10);
+	assert_true(w.run[1].used > MIB(100));
+	seconds(900);
+	assert_true(w.run[1].used > w.run[0].used / 2);
+	assert_true(host().available_bytes > elastic_margin(w.total) * 8 / 10);
+}
+
+static void who_waits_for_no_page_takes_none_from_others(void **state)
+{
+	uint64_t had;
+
+	(void)state;
+	begin(1, GIB(4));
+	had = w.run[0].used;
+	w.run[1] = (struct run){.cap = MIB(400), .used = MIB(400), .wants = MIB(400)};
+	w.nr = 2;
+	w.run[0].wants = w.run[0].used = had - GIB(1);
+	seconds(100);
+	assert_true(w.run[1].cap <= MIB(600) && w.run[1].used == MIB(400));
+}
+
+/* MemAvailable counts what can't be had at once, or at all. */
+static void shortage_is_believed_more_than_what_is_available(void **state)
+{
+	uint64_t had;
+
+	(void)state;
+	begin(1, GIB(4));
+	had = w.run[0].used - GIB(4); /* plenty for others */
+	w.run[0].wants = w.run[0].used = had;
+	seconds(10);
+	assert_int_equal(w.run[0].used, had);
+	w.stalls.waited_us += 1000000; /* of others, who have a limit of their own */
+	tick();
+	seconds(2);
+	assert_int_equal(w.run[0].used, had);
+	for (int i = 0; i < 20; i++) {
+		w.stalls.reclaims++;
+		tick();
+	}
+	assert_true(w.run[0].used < had - MIB(200));
+	had = w.run[0].used;
+	seconds(10);
+	assert_true(w.run[0].used > had);
+}
+
+static void the_margin_of_a_small_group_is_small(void **state)
+{
+	(void)state;
+	assert_int_equal(elastic_margin(MIB(512)), MIB(64));
+	assert_int_equal(elastic_margin(GIB(4)), MIB(256));
+	assert_int_equal(elastic_margin(GIB(20)), GIB(1));
+	assert_int_equal(elastic_margin(GIB(1024)), GIB(4));
+}
+
 static void unused_room_is_no_reason_to_grow(void **state)
 {
 	(void)state;
@@ -146,6 +215,10 @@ int main(void)
 		cmocka_unit_test(not_below_the_least),
 		cmocka_unit_test(what_the_servers_have_no_room_for_stays),
 		cmocka_unit_test(two_share_and_do_not_swing),
+		cmocka_unit_test(who_comes_late_gets_a_share),
+		cmocka_unit_test(who_waits_for_no_page_takes_none_from_others),
+		cmocka_unit_test(shortage_is_believed_more_than_what_is_available),
+		cmocka_unit_test(the_margin_of_a_small_group_is_small),
 		cmocka_unit_test(unused_room_is_no_reason_to_grow),
 	};
 
