@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 #include "bpf/fast.h"
+#include "bpf/walk.h"
 
 char LICENSE[] SEC("license") = "GPL"; /* the kernel wants to know */
 
@@ -26,35 +27,18 @@ struct fast_shared shared;
 #define ERROR_USER  4UL
 #define FLAGS_IF    0x200UL
 
-#define ENTRY_PRESENT 1ULL
-#define ENTRY_HUGE    0x80ULL
-#define ENTRY_ADDR    0x000ffffffffff000ULL
-#define NO_ENTRY      (~0ULL)
-
-static __always_inline __u64 entry_at(__u64 table, __u64 va, unsigned int shift)
-{
-	__u64 e = NO_ENTRY;
-
-	bpf_probe_read_kernel(&e, sizeof(e), (void *)(table + (va >> shift & 511) * 8));
-	return e;
-}
-
 /* The page table entry of @va, 0 also where there is no table for it yet;
  * NO_ENTRY: can't be told, or part of a larger page. */
 static __always_inline __u64 pte_of(const struct mm_struct *mm, __u64 va)
 {
-	__u64 map = shared.direct_map, e, table = (__u64)mm->pgd;
-	int shift = shared.levels == 5 ? 48 : 39;
+	struct walk w = {.map = shared.direct_map, .levels = shared.levels};
+	__u64 e = pmd_of(&w, mm, va);
 
-	for (int i = 0; i < 4 && shift > 12; i++, shift -= 9) {
-		e = entry_at(table, va, shift);
-		if (!e)
-			return 0;
-		if (!(e & ENTRY_PRESENT) || e & ENTRY_HUGE)
-			return NO_ENTRY;
-		table = map + (e & ENTRY_ADDR);
-	}
-	return entry_at(table, va, 12);
+	if (!e)
+		return 0;
+	if (!(e & ENTRY_PRESENT) || e & ENTRY_HUGE)
+		return NO_ENTRY;
+	return entry_at(w.map + (e & ENTRY_ADDR), va, 12);
 }
 
 struct wait {

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "client/capture/bpf_ages.h"
 #include "client/capture/bpf_fast.h"
 #include "client/capture/capture.h"
 #include "common/base/err.h"
@@ -24,6 +25,7 @@ struct fast {
 	pthread_t thread;
 	struct bpf_fast *bpf;
 	struct fast_shared *shared; /* NULL: not loaded (yet) */
+	struct bpf_ages *ages;	    /* NULL: accessed bits can't be read */
 	bool loaded;		    /* atomic: what the thread wrote is complete */
 	char text[sizeof(((struct run_header *)0)->fast_why)];
 	unsigned int nr_boxes;
@@ -47,10 +49,12 @@ static void *load(void *arg)
 
 	prctl(PR_SET_NAME, "rmem-bpf");
 	err = fast_load(&f->bpf, &shared);
+	if (!err) {
+		f->shared = shared;
+		err = ages_load(shared->direct_map, shared->levels, &f->ages);
+	}
 	if (err)
 		snprintf(f->text, sizeof(f->text), "%s", err_text(err));
-	else
-		f->shared = shared;
 	__atomic_store_n(&f->loaded, true, __ATOMIC_RELEASE);
 	return NULL;
 }
@@ -83,6 +87,13 @@ static struct fast *ready(const struct capture *cp)
 	if (!f || !__atomic_load_n(&f->loaded, __ATOMIC_ACQUIRE))
 		return NULL;
 	return f->shared ? f : NULL;
+}
+
+struct bpf_ages *fast_ages(const struct capture *cp)
+{
+	const struct fast *f = ready(cp);
+
+	return f ? f->ages : NULL;
 }
 
 /* ---- faults ---- */
@@ -267,6 +278,8 @@ void fast_refresh(struct capture *cp)
 		tell_refusal(cp);
 		return;
 	}
+	if (cp->header->fast != RUN_FAST_ON && !f->ages)
+		log_info("what leaves is chosen by faults alone: %s", f->text);
 	cp->header->fast = RUN_FAST_ON;
 	refresh_processes(cp, f->shared);
 	judge(cp, f, now);

@@ -16,6 +16,7 @@
 
 #include "client/core/types.h"
 
+struct bpf_ages;
 struct capture;
 
 /* Begins to load the programs, in a thread, since it takes longer than a fault
@@ -24,6 +25,9 @@ void fast_start(struct capture *cp);
 
 /* There are boxes, and threads would wait for an answer. */
 bool fast_is_on(const struct capture *cp);
+
+/* What reads accessed bits (bpf_ages.h); NULL: nothing does, or not yet. */
+struct bpf_ages *fast_ages(const struct capture *cp);
 
 /* The pager looks, and looks again soon; or it goes to sleep. */
 void fast_awake(struct capture *cp, uint64_t now_ns);

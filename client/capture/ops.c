@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
+#include "client/capture/bpf_ages.h"
 #include "client/capture/capture.h"
 #include "client/capture/fast.h"
 #include "client/capture/proc.h"
@@ -120,6 +121,25 @@ static int scan(void *ctx, space_id id, uint64_t chunk_va, bool movable, pageset
 		if (sp->keep[i] >= chunk_va && sp->keep[i] < chunk_va + CHUNK_BYTES)
 			pageset_del(out, (unsigned int)((sp->keep[i] - chunk_va) >> PAGE_SHIFT));
 	return 0;
+}
+
+static int ages(void *ctx, space_id id, uint64_t chunk_va, pageset *young)
+{
+	struct aspace *sp = living(ctx, id);
+	struct bpf_ages *reader = fast_ages(ctx);
+
+	if (!sp || !sp->agent.ring || !reader)
+		return -EOPNOTSUPP;
+	return ages_young(reader, sp->agent.pid, chunk_va, young);
+}
+
+static void age(void *ctx, space_id id, uint64_t chunk_va, const pageset *set)
+{
+	struct aspace *sp = living(ctx, id);
+
+	/* Where it fails, as without CAP_SYS_NICE, all pages look accessed. */
+	if (sp && sp->agent.ring)
+		ages_clear(sp->agent.pidfd, chunk_va, set);
 }
 
 static uint64_t next_present(void *ctx, space_id id, uint64_t va, uint64_t end)
@@ -289,6 +309,8 @@ const struct capture_ops capture_real_ops = {
 	.fill = fill,
 	.fill_zero = fill_zero,
 	.move = move,
+	.ages = ages,
+	.age = age,
 	.next_present = next_present,
 	.not_inherited = not_inherited,
 	.poison = poison,

@@ -41,6 +41,13 @@ struct capture_ops {
 	 * page, not one of those the kernel writes to at thread exit. */
 	int (*scan)(void *ctx, space_id sp, uint64_t chunk_va, bool movable, pageset *out);
 
+	/* Which pages of the chunk were accessed since age(), or since they came where
+	 * that was later. 0, or -errno: it can't be told here. */
+	int (*ages)(void *ctx, space_id sp, uint64_t chunk_va, pageset *young);
+
+	/* From now on these pages count as not accessed. */
+	void (*age)(void *ctx, space_id sp, uint64_t chunk_va, const pageset *set);
+
 	/* The lowest chunk at or after @va that holds a present page in a
 	 * registered range below @end; @end when there is none. */
 	uint64_t (*next_present)(void *ctx, space_id sp, uint64_t va, uint64_t end);

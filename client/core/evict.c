@@ -5,8 +5,8 @@
  *
  * Oldest first: memory that was there before the space was managed and has
  * not been filled since (a sweep over its ranges), then chunks in the order of
- * their first fill since they were last looked at, unless they were filled
- * again lately. Standby is the second chance of a single page.
+ * their first fill since they were last looked at. Which of a chunk's pages leave
+ * is the policy's choice, until nothing has left in a whole round.
  */
 #include "client/core/internal.h"
 
@@ -51,6 +51,13 @@ static struct half *free_half(struct space *s)
 		if (!s->half[h].busy)
 			return &s->half[h];
 	return NULL;
+}
+
+struct policy_room policy_room(const struct core *c)
+{
+	return (struct policy_room){.pages = anon_cap(c) / PAGE_BYTES,
+				    .now = c->st->fill_seq,
+				    .fetch_ns = c->st->fetch_ns};
 }
 
 static bool can_move(struct core *c, struct space *s)
@@ -122,9 +129,38 @@ static void hand_over(struct core *c, struct chunk *ch, const pageset *want)
 	}
 }
 
-/* Pages that are now on their way; 0: nothing here can go; -errno: not now. */
-static int move_chunk(struct core *c, struct space *s, struct chunk *ch)
+/* Of what could leave, what does. True: some of it stays. */
+static bool ask_policy(struct core *c, const struct space *s, struct chunk *ch, pageset *set)
 {
+	const struct capture_ops *cap = c->b.capture;
+	struct policy_room room = policy_room(c);
+	pageset young, all = *set, stay;
+	bool known = cap->ages && !cap->ages(c->b.capture_ctx, s->id, ch->va, &young);
+	bool clear =
+		c->b.policy->leave(c->b.policy_ctx, &room, &ch->pc, known ? &young : NULL, set);
+
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++) {
+		set->w[i] &= all.w[i];
+		stay.w[i] = all.w[i] & ~set->w[i];
+	}
+	if (clear && known && pageset_count(&stay))
+		cap->age(c->b.capture_ctx, s->id, ch->va, &stay);
+	return pageset_count(&stay);
+}
+
+/* It was looked at; if some of it stays its turn comes again after all others. */
+static void stays(struct core *c, struct chunk *ch, bool some)
+{
+	chunk_unqueue(c, ch);
+	if (some)
+		chunk_queue(c, ch, false);
+}
+
+/* Pages that are now on their way; 0: nothing here can or should go; -errno: not now.
+ * @all: whatever the policy says. */
+static int move_chunk(struct core *c, struct space *s, struct chunk *ch, bool all_of_it)
+{
+	bool some_stay = false;
 	struct half *half = free_half(s);
 	pageset want;
 	unsigned int nr, all;
@@ -136,11 +172,16 @@ static int move_chunk(struct core *c, struct space *s, struct chunk *ch)
 	if (err)
 		return err;
 	choose(c, ch, &want);
+	if (!all_of_it)
+		some_stay = ask_policy(c, s, ch, &want);
 	all = pageset_count(&want);
 	limit(ch, &want, frames_for_bulk(c));
 	nr = pageset_count(&want);
-	if (!all)
+	if (!all) {
+		stays(c, ch, some_stay);
+		c->st->spared += some_stay;
 		return 0;
+	}
 	if (!nr)
 		return -EAGAIN;
 	if (!chunk_need_table(c, ch))
@@ -160,8 +201,7 @@ static int move_chunk(struct core *c, struct space *s, struct chunk *ch)
 		chunk_queue(c, ch, true);
 		return (int)nr;
 	}
-	chunk_unqueue(c, ch);
-	ch->pc.soft_refaults = 0;
+	stays(c, ch, some_stay);
 	return (int)nr;
 }
 
@@ -188,7 +228,7 @@ static int sweep_step(struct core *c, struct space *s)
 	ch = chunk_make(c, s, va);
 	if (!ch)
 		return -ENOMEM;
-	nr = ch->queued ? 0 : move_chunk(c, s, ch); /* queued: not as old as it looks */
+	nr = ch->queued ? 0 : move_chunk(c, s, ch, false); /* queued: not as old as it looks */
 	if (nr >= 0)
 		s->sweep_va = ch->va + CHUNK_BYTES;
 	chunk_tidy(c, ch);
@@ -233,7 +273,7 @@ static int evict_made(struct core *c)
 		if (s->gone || !s->made_va || !can_move(c, s))
 			continue;
 		ch = chunk_find(c, s, s->made_va);
-		nr = ch ? move_chunk(c, s, ch) : 0;
+		nr = ch ? move_chunk(c, s, ch, true) : 0;
 		if (nr < 0)
 			continue;
 		if (!nr || !ch->queued) /* not only a part of it */
@@ -242,11 +282,6 @@ static int evict_made(struct core *c)
 			return nr;
 	}
 	return 0;
-}
-
-static bool filled_lately(const struct core *c, const struct chunk *ch)
-{
-	return c->st->fill_seq - ch->fill_seq < anon_cap(c) / PAGE_BYTES / 4;
 }
 
 static int evict_queued(struct core *c, unsigned int *scans)
@@ -264,22 +299,12 @@ static int evict_queued(struct core *c, unsigned int *scans)
 			ch = next;
 			continue;
 		}
-		if (st->spared < st->q_len / 2 &&
-		    (filled_lately(c, ch) || !c->b.policy->evict(c->b.policy_ctx, &ch->pc))) {
-			st->spared++;
-			chunk_unqueue(c, ch);
-			chunk_queue(c, ch, false);
-			ch = next;
-			continue;
-		}
 		--*scans;
-		nr = move_chunk(c, s, ch);
+		nr = move_chunk(c, s, ch, st->spared >= st->q_len);
 		if (nr > 0) {
 			st->spared = 0;
 			return nr;
 		}
-		if (!nr)
-			chunk_unqueue(c, ch);
 		chunk_tidy(c, ch);
 		ch = next;
 	}

@@ -7,6 +7,8 @@
  */
 #include "client/core/internal.h"
 
+#define LATE_NS 1000000U /* waits beyond it are not the store's */
+
 static uint64_t now_ns(const struct core *c)
 {
 	return c->b.env->now_ns(c->b.env_ctx);
@@ -48,13 +50,16 @@ void fault_wait(struct core *c, const struct waiting *w)
 		wait_in_line(c, w);
 }
 
-void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx, unsigned nr)
+void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx, unsigned nr,
+		 enum policy_way way)
 {
 	struct state *st = c->st;
+	struct policy_room room;
 
 	st->local_anon += (int64_t)(nr * PAGE_BYTES);
 	st->fill_seq += nr;
-	ch->fill_seq = st->fill_seq;
+	room = policy_room(c);
+	c->b.policy->came(c->b.policy_ctx, &room, &ch->pc, idx, nr, way);
 	ch->populated = false;
 	if (s->removed_pages)
 		chunk_unremove(c, ch, idx, nr);
@@ -63,9 +68,15 @@ void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx
 
 static void answered(struct core *c, struct space *s, uint64_t since_ns, uint64_t *kind)
 {
+	struct state *st = c->st;
+	uint64_t ns = now_ns(c) - since_ns;
+
 	++*kind;
 	s->stats.faults++;
-	hist_add(&c->st->stats.fault_ns, now_ns(c) - since_ns);
+	hist_add(&st->stats.fault_ns, ns);
+	if (kind == &st->stats.faults_remote)
+		st->fetch_ns =
+			st->fetch_ns - st->fetch_ns / 64 + (ns < LATE_NS ? ns : LATE_NS) / 64;
 }
 
 /* Nothing was filled: what that means for the thread that waits. */
@@ -120,7 +131,7 @@ static void fill_zeros(struct core *c, struct space *s, struct chunk *ch, const 
 		 * known or not, as after a growth in place, it may leave. */
 		if (!ranges_has(c, s, va))
 			ranges_add(c, s, va, va + done * PAGE_BYTES);
-		page_filled(c, s, ch, page_idx(va), done);
+		page_filled(c, s, ch, page_idx(va), done, WAY_NEW);
 		c->st->stats.pages_zero_ahead += done - 1;
 		answered(c, s, w->since_ns, &c->st->stats.faults_zero);
 		return;
@@ -144,7 +155,7 @@ static void fault_resident(struct core *c, struct space *s, struct chunk *ch,
 		return;
 	}
 	rec_drop(c, ch, idx);
-	page_filled(c, s, ch, idx, 1);
+	page_filled(c, s, ch, idx, 1, WAY_NEW);
 	answered(c, s, w->since_ns, &c->st->stats.faults_zero);
 }
 
@@ -178,12 +189,13 @@ static void installed(struct core *c, struct space *s, struct chunk *ch, uint32_
 	unsigned int idx = fr->idx;
 	uint64_t since_ns = fr->since_ns;
 	bool waited = fr->waited, soft = !fr->fetched;
+	enum policy_way way = fr->away ? WAY_BACK : WAY_SOON;
 
 	fr->waited = fr->hinted = fr->agent_waits = false;
 	if (fr->ahead)
 		c->st->stats.pages_prefetched++;
 	settle_resident(c, ch, idx, f);
-	page_filled(c, s, ch, idx, 1);
+	page_filled(c, s, ch, idx, 1, way);
 	if (waited)
 		answered(c, s, since_ns,
 			 soft ? &c->st->stats.faults_soft : &c->st->stats.faults_remote);
@@ -276,6 +288,7 @@ bool fetch(struct core *c, struct chunk *ch, unsigned int idx, const struct wait
 	fr->chunk = ref_to(c, ch);
 	fr->idx = (uint16_t)idx;
 	fr->ahead = !w;
+	fr->away = true;
 	fr->fetched = w != NULL;
 	if (w)
 		await(fr, w);
@@ -300,14 +313,12 @@ static void fault_remote(struct core *c, struct space *s, struct chunk *ch, cons
 	ahead_run(c, s, w, POLICY_FETCH);
 }
 
-static void fault_standby(struct core *c, struct space *s, struct chunk *ch, const struct rec *r,
+static void fault_standby(struct core *c, struct space *s, const struct rec *r,
 			  const struct waiting *w)
 {
 	struct frame *fr = &c->frames[r->frame];
 	enum policy_kind kind = fr->marker ? POLICY_MARKER : POLICY_SOFT;
 
-	if (!fr->ahead && ch->pc.soft_refaults < UINT8_MAX)
-		ch->pc.soft_refaults++;
 	c->st->stats.markers_hit += fr->marker;
 	await(fr, w);
 	frame_install(c, (uint32_t)r->frame);
@@ -336,7 +347,7 @@ static void fault_known(struct core *c, struct space *s, struct chunk *ch, struc
 {
 	switch ((enum rec_state)r->state) {
 	case REC_STANDBY:
-		fault_standby(c, s, ch, r, w);
+		fault_standby(c, s, r, w);
 		break;
 	case REC_FETCHING:
 		join(c, (uint32_t)r->frame, w);

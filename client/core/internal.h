@@ -58,6 +58,7 @@ struct frame {
 	bool hinted;	  /* by nobody but hints */
 	bool fetched;	  /* the waiter had to wait for the store */
 	bool ahead;	  /* read ahead of any fault */
+	bool away;	  /* the bytes come from the store, not from the job */
 	bool marker;	  /* stands by until it is touched, which goes on with a plan */
 	bool submitted;	  /* the store has the request */
 	bool has_slot;	  /* and one reference to it */
@@ -75,8 +76,7 @@ struct chunk {
 	uint16_t next_idx;	/* where the next move starts to look */
 	uint16_t nr_recs;	/* records that are not REC_NONE */
 	bool queued;
-	bool populated;	   /* a refusal now means pinned, not shared */
-	uint64_t fill_seq; /* of the last fill, in pages filled by the core */
+	bool populated; /* a refusal now means pinned, not shared */
 	struct policy_chunk pc;
 	pageset removed; /* thrown away by the job, maybe still present: don't move */
 };
@@ -161,6 +161,7 @@ struct state {
 	uint32_t nr_held;
 	uint32_t nr_waiting, waiting_head;
 	uint64_t fill_seq;
+	uint64_t fetch_ns;     /* mean of late of what a thread waits for a page from the store */
 	int64_t local_anon;    /* last measured, plus fills, minus drops */
 	uint64_t moving_pages; /* asked for, or in scratch */
 	uint32_t nr_moved;     /* halves that hold what is to be copied out */
@@ -278,7 +279,8 @@ const struct core_range *ranges_above(const struct core *c, const struct space *
 void fault_wait(struct core *c, const struct waiting *w);
 void faults_retry(struct core *c);
 bool cap_allows(const struct core *c, const struct space *s, uint32_t tid, uint64_t pages);
-void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx, unsigned nr);
+void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx, unsigned nr,
+		 enum policy_way way);
 
 /* Put the frame's bytes into the page it belongs to. True: they are there. The
  * chunk may be freed. */
@@ -313,6 +315,7 @@ void take_all_in(struct core *c, struct space *s);
 /* This page, if it is in scratch; the chunk may be gone afterwards. */
 bool take_page_in(struct core *c, struct space *s, const struct chunk *ch, unsigned int idx);
 uint64_t cap_hard_bytes(const struct core *c);
+struct policy_room policy_room(const struct core *c);
 
 /* ---- unshare.c: pages shared by forked processes ---- */
 bool unshare_pending(const struct space *s); /* nothing of it may be moved now */

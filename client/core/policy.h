@@ -19,9 +19,26 @@
 
 #include "client/core/types.h"
 
-/* Kept by the core in every chunk, for the policy alone. */
+/* Kept by the core in every chunk, for the policy alone; zero in a new one. */
 struct policy_chunk {
-	uint8_t soft_refaults; /* from standby since the chunk was last evicted, saturating */
+	pageset kept;	     /* pages that are to stay when others leave */
+	uint64_t left_at;    /* the time when pages of it last left */
+	uint64_t cleared_at; /* and when it was last seen which of its pages are accessed */
+	bool spared;	     /* the last time */
+};
+
+/* What there is room for; and the time, in pages. */
+struct policy_room {
+	uint64_t pages;	   /* that the job may keep */
+	uint64_t now;	   /* pages that were put in place so far */
+	uint64_t fetch_ns; /* what a thread waits for a page from the store, on average */
+};
+
+/* How pages came to be in place. */
+enum policy_way {
+	WAY_NEW,  /* zeros: never left, or forgotten */
+	WAY_SOON, /* from standby: left a moment ago */
+	WAY_BACK, /* from the store */
 };
 
 enum policy_kind {
@@ -71,8 +88,19 @@ struct policy_ops {
 	/* The page came for a plan and lost its frame before it was touched. */
 	void (*unused)(void *ctx, space_id space, uint64_t va);
 
-	/* The chunk is oldest: evict it now (true), or give it another round? */
-	bool (*evict)(void *ctx, struct policy_chunk *pc);
+	/* @nr pages of the chunk, from @idx on, were put in place. */
+	void (*came)(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+		     unsigned int idx, unsigned int nr, enum policy_way way);
+
+	/* The chunk is oldest. @set comes with all of its pages that could leave; what is
+	 * taken out of it stays for another round. @young: pages accessed since their
+	 * bits were last cleared, or since they came; NULL: nobody knows. True: clear
+	 * those of the pages that stay. */
+	bool (*leave)(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+		      const pageset *young, pageset *set);
+
+	/* The chunk is no more. */
+	void (*forget)(void *ctx, const struct policy_chunk *pc);
 };
 
 #endif

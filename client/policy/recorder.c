@@ -18,16 +18,34 @@ static void unused(void *ctx, space_id space, uint64_t va)
 	r->below->unused(r->below_ctx, space, va);
 }
 
-static bool evict(void *ctx, struct policy_chunk *pc)
+static void came(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+		 unsigned int idx, unsigned int nr, enum policy_way way)
 {
-	const struct recorder *r = ctx;
+	struct recorder *r = ctx;
 
-	return r->below->evict(r->below_ctx, pc);
+	r->below->came(r->below_ctx, room, pc, idx, nr, way);
+}
+
+static bool leave(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+		  const pageset *young, pageset *set)
+{
+	struct recorder *r = ctx;
+
+	return r->below->leave(r->below_ctx, room, pc, young, set);
+}
+
+static void forget(void *ctx, const struct policy_chunk *pc)
+{
+	struct recorder *r = ctx;
+
+	r->below->forget(r->below_ctx, pc);
 }
 
 const struct policy_ops policy_recorder = {
 	.name = "recorder",
 	.plan = plan,
 	.unused = unused,
-	.evict = evict,
+	.came = came,
+	.leave = leave,
+	.forget = forget,
 };

@@ -133,16 +133,34 @@ static void unused(void *ctx, space_id space, uint64_t va)
 	r->below->unused(r->below_ctx, space, va);
 }
 
-static bool evict(void *ctx, struct policy_chunk *pc)
+static void came(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+		 unsigned int idx, unsigned int nr, enum policy_way way)
 {
 	struct replay *r = ctx;
 
-	return r->below->evict(r->below_ctx, pc);
+	r->below->came(r->below_ctx, room, pc, idx, nr, way);
+}
+
+static bool leave(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+		  const pageset *young, pageset *set)
+{
+	struct replay *r = ctx;
+
+	return r->below->leave(r->below_ctx, room, pc, young, set);
+}
+
+static void forget(void *ctx, const struct policy_chunk *pc)
+{
+	struct replay *r = ctx;
+
+	r->below->forget(r->below_ctx, pc);
 }
 
 const struct policy_ops policy_replay = {
 	.name = "replay",
 	.plan = plan,
 	.unused = unused,
-	.evict = evict,
+	.came = came,
+	.leave = leave,
+	.forget = forget,
 };

@@ -149,18 +149,34 @@ static void unused(void *ctx, space_id space, uint64_t va)
 		shrink(s);
 }
 
-static bool evict(void *ctx, struct policy_chunk *pc)
+static void came(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+		 unsigned int idx, unsigned int nr, enum policy_way way)
 {
-	bool now = pc->soft_refaults < CHUNK_PAGES / 16;
+	struct streams *all = ctx;
 
-	(void)ctx;
-	pc->soft_refaults /= 2;
-	return now;
+	keep_came(&all->keep, room, pc, idx, nr, way);
+}
+
+static bool leave(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+		  const pageset *young, pageset *set)
+{
+	struct streams *all = ctx;
+
+	return keep_leave(&all->keep, room, pc, young, set);
+}
+
+static void forget(void *ctx, const struct policy_chunk *pc)
+{
+	struct streams *all = ctx;
+
+	keep_forget(&all->keep, pc);
 }
 
 const struct policy_ops policy_streams = {
 	.name = "streams",
 	.plan = plan,
 	.unused = unused,
-	.evict = evict,
+	.came = came,
+	.leave = leave,
+	.forget = forget,
 };

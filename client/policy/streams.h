@@ -13,13 +13,13 @@
  * it goes on otherwise, when a page of it was not there, or was given up unused;
  * a stream that has no window left is none.
  *
- * Chunks whose pages come back from standby get one more round before they
- * leave.
+ * What leaves is the business of keep.h.
  */
 #ifndef RMEM_POLICY_STREAMS_H
 #define RMEM_POLICY_STREAMS_H
 
 #include "client/core/policy.h"
+#include "client/policy/keep.h"
 #include "client/policy/walks.h"
 #include "client/policy/zeros.h"
 
@@ -46,6 +46,7 @@ struct streams {
 	uint32_t tick;
 	struct walks walks;
 	struct zeros zeros;
+	struct keep keep;
 };
 
 /* ctx is a struct streams. */

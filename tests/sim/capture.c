@@ -310,6 +310,29 @@ static int sim_not_inherited(void *ctx, space_id parent)
 	return 0;
 }
 
+static int sim_ages(void *ctx, space_id id, uint64_t chunk_va, pageset *young)
+{
+	struct sim *w = ctx;
+	unsigned int s;
+
+	sim_space_of(w, id, &s);
+	if (chunk_va % CHUNK_BYTES)
+		sim_fail(w, "ages of no chunk: %lx", (unsigned long)chunk_va);
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
+		young->w[i] = sim_rnd(w) * 0x9e3779b97f4a7c15ULL;
+	return sim_pct(w, 50) ? 0 : -EOPNOTSUPP;
+}
+
+static void sim_age(void *ctx, space_id id, uint64_t chunk_va, const pageset *set)
+{
+	struct sim *w = ctx;
+	unsigned int s;
+
+	sim_space_of(w, id, &s);
+	if (chunk_va % CHUNK_BYTES || !pageset_count(set))
+		sim_fail(w, "nothing cleared in %lx", (unsigned long)chunk_va);
+}
+
 static bool sim_can_move(void *ctx, space_id id)
 {
 	(void)ctx;
@@ -323,6 +346,8 @@ const struct capture_ops sim_capture_ops = {
 	.wake = sim_wake,
 	.poison = sim_poison,
 	.scan = sim_scan,
+	.ages = sim_ages,
+	.age = sim_age,
 	.next_present = sim_next_present,
 	.move = sim_move_ask,
 	.copy_out = sim_copy_out,

@@ -332,15 +332,40 @@ static void sim_unused(void *ctx, space_id space, uint64_t va)
 		sim_fail(w, "page %lx was never planned", (unsigned long)va);
 }
 
-static bool sim_evict(void *ctx, struct policy_chunk *pc)
+static void sim_came(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+		     unsigned int idx, unsigned int nr, enum policy_way way)
 {
+	if (idx + nr > CHUNK_PAGES || !nr || way > WAY_BACK || !room->now)
+		sim_fail(ctx, "%u pages came at %u", nr, idx);
+	pageset_add(&pc->kept, idx);
+}
+
+/* Any part of it, often all, sometimes nothing. */
+static bool sim_leave(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+		      const pageset *young, pageset *set)
+{
+	unsigned int mode = sim_below(ctx, 6);
+
+	(void)room;
+	(void)young;
+	for (unsigned int i = 0; mode < 3 && i < CHUNK_WORDS; i++)
+		set->w[i] &= mode == 0 ? 0 : mode == 1 ? pc->kept.w[i] : sim_rnd(ctx);
+	if (mode == 5) /* not its business */
+		set->w[sim_below(ctx, CHUNK_WORDS)] = ~0ULL;
+	return sim_below(ctx, 2);
+}
+
+static void sim_forget(void *ctx, const struct policy_chunk *pc)
+{
+	(void)ctx;
 	(void)pc;
-	return sim_below(ctx, 4) != 0;
 }
 
 const struct policy_ops sim_policy_ops = {
 	.name = "sim",
 	.plan = sim_plan,
 	.unused = sim_unused,
-	.evict = sim_evict,
+	.came = sim_came,
+	.leave = sim_leave,
+	.forget = sim_forget,
 };

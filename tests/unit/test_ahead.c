@@ -31,7 +31,7 @@ static struct {
 	void *arena;
 	bool present[PAGES];
 	bool asked; /* to move: */
-	uint64_t moving_va;
+	uint64_t moving_va, half_va[CORE_HALVES];
 	pageset moving;
 	unsigned int half;
 	uint64_t slot[PAGES]; /* what it holds */
@@ -126,18 +126,17 @@ static int move(void *ctx, space_id sp, unsigned int half, uint64_t chunk_va, co
 	w.asked = true;
 	w.half = half;
 	w.moving = *want;
-	w.moving_va = chunk_va;
+	w.moving_va = w.half_va[half] = chunk_va;
 	return 0;
 }
 
 static int copy_out(void *ctx, space_id sp, unsigned int half, const pageset *set,
 		    void *const *frames)
 {
-	uint64_t first = (w.moving_va - BASE) / PAGE_BYTES;
+	uint64_t first = (w.half_va[half] - BASE) / PAGE_BYTES;
 
 	(void)ctx;
 	(void)sp;
-	(void)half;
 	for (unsigned int i = pageset_next(set, 0); i < CHUNK_PAGES; i = pageset_next(set, i + 1))
 		*(uint64_t *)*frames++ = first + i + 1;
 	return 0;
@@ -220,15 +219,39 @@ static void policy_unused(void *ctx, space_id sp, uint64_t va)
 	w.nr_unused++;
 }
 
-static bool policy_evict(void *ctx, struct policy_chunk *pc)
+static void policy_came(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+			unsigned int idx, unsigned int nr, enum policy_way way)
+{
+	(void)ctx;
+	(void)room;
+	(void)pc;
+	(void)idx;
+	(void)nr;
+	(void)way;
+}
+
+static bool policy_leave(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
+			 const pageset *young, pageset *set)
+{
+	(void)ctx;
+	(void)room;
+	(void)pc;
+	(void)young;
+	(void)set;
+	return false;
+}
+
+static void policy_forget(void *ctx, const struct policy_chunk *pc)
 {
 	(void)ctx;
 	(void)pc;
-	return true;
 }
 
-static const struct policy_ops policy = {
-	.plan = policy_plan, .unused = policy_unused, .evict = policy_evict};
+static const struct policy_ops policy = {.plan = policy_plan,
+					 .unused = policy_unused,
+					 .came = policy_came,
+					 .leave = policy_leave,
+					 .forget = policy_forget};
 
 static uint64_t now(void *ctx)
 {
@@ -427,10 +450,10 @@ static void a_marker_whose_frame_was_taken_is_reported_and_fetched_again(void **
 static void a_page_that_stands_by_is_put_in_place_without_the_store(void **state)
 {
 	(void)state;
-	plan_run(PAGES - 4, 1, 4, POLICY_NO_MARKER); /* they left last */
+	plan_run(CHUNK_PAGES - 4, 1, 4, POLICY_NO_MARKER); /* they left last */
 	fault(100);
 	assert_int_equal(w.nr_reads, 1);
-	assert_int_equal(present(PAGES - 4, PAGES), 4);
+	assert_int_equal(present(CHUNK_PAGES - 4, CHUNK_PAGES), 4);
 	assert_int_equal(core_stats(w.core)->pages_early, 4);
 }
 

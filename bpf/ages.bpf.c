@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * Which pages of a chunk were accessed: the bits that the processor sets in the page
+ * table. Run by the pager when it needs to know, for one chunk of one process. It
+ * only reads, without a lock: an answer may be stale or wrong, and costs time then.
+ */
+#include "bpf/kernel.h"
+
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/ages.h"
+#include "bpf/walk.h"
+
+char LICENSE[] SEC("license") = "GPL"; /* the kernel wants to know */
+
+struct ages_shared shared;
+
+extern struct task_struct *bpf_task_from_pid(__s32 pid) __ksym;
+extern void bpf_task_release(struct task_struct *task) __ksym;
+
+static __always_inline void all_alike(__u64 bits)
+{
+	for (int i = 0; i < AGES_PAGES / 64; i++)
+		shared.young[i] = bits;
+	shared.res = 0;
+}
+
+static __always_inline void read_table(__u64 table)
+{
+	if (bpf_probe_read_kernel(shared.table, sizeof(shared.table), (void *)table))
+		return;
+	for (int i = 0; i < AGES_PAGES / 64; i++) {
+		__u64 bits = 0;
+
+		for (int k = 0; k < 64; k++) {
+			__u64 e = shared.table[i * 64 + k];
+
+			bits |= (e & e / ENTRY_ACCESSED & ENTRY_PRESENT) << k;
+		}
+		shared.young[i] = bits;
+	}
+	shared.res = 0;
+}
+
+SEC("syscall")
+int ages(void *ctx)
+{
+	struct walk w = {.map = shared.direct_map, .levels = shared.levels};
+	struct task_struct *task = bpf_task_from_pid(shared.pid);
+	const struct mm_struct *mm;
+	__u64 e;
+
+	shared.res = -1;
+	if (!task)
+		return 0;
+	mm = task->mm;
+	e = mm ? pmd_of(&w, mm, shared.va) : NO_ENTRY;
+	if (!e)
+		all_alike(0);
+	else if (e != NO_ENTRY && e & ENTRY_PRESENT && e & ENTRY_HUGE)
+		all_alike(e & ENTRY_ACCESSED ? ~0ULL : 0);
+	else if (e != NO_ENTRY && e & ENTRY_PRESENT)
+		read_table(w.map + (e & ENTRY_ADDR));
+	bpf_task_release(task);
+	return 0;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/capture/bpf_ages.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "bpf/ages.h"
+#include "bpf/ages.skel.h"
+#include "common/base/err.h"
+#include "common/compat.h"
+
+_Static_assert(AGES_PAGES == CHUNK_PAGES, "a chunk has one page table");
+
+struct bpf_ages {
+	struct ages_bpf *skel;
+};
+
+int ages_young(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *young)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	struct ages_shared *sh = &a->skel->bss->shared;
+	int err;
+
+	sh->pid = pid;
+	sh->va = chunk_va;
+	err = bpf_prog_test_run_opts(bpf_program__fd(a->skel->progs.ages), &opts);
+	if (err)
+		return err;
+	if (sh->res)
+		return -ENODATA;
+	memcpy(young->w, sh->young, sizeof(young->w));
+	return 0;
+}
+
+int ages_clear(int pidfd, uint64_t chunk_va, const pageset *set)
+{
+	struct iovec run[CHUNK_PAGES / 2];
+	unsigned int nr = 0, idx, end;
+
+	for (idx = pageset_next(set, 0); idx < CHUNK_PAGES; idx = pageset_next(set, end)) {
+		end = pageset_next_gap(set, idx);
+		run[nr++] = (struct iovec){(void *)(chunk_va + idx * PAGE_BYTES),
+					   (end - idx) * PAGE_BYTES};
+	}
+	if (!nr || syscall(SYS_process_madvise, pidfd, run, nr, MADV_COLD, 0) >= 0)
+		return 0;
+	return -errno;
+}
+
+/* Of two pages that were touched, one is touched again after both were cleared. */
+static int try_it(struct bpf_ages *a, char *chunk)
+{
+	const pageset both = {{3}};
+	pageset young;
+	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0), err;
+
+	if (pidfd < 0)
+		return -errno;
+	madvise(chunk, CHUNK_BYTES, MADV_NOHUGEPAGE);
+	chunk[0] = chunk[PAGE_BYTES] = 1;
+	err = ages_young(a, getpid(), (uintptr_t)chunk, &young);
+	if (!err && young.w[0] != 3)
+		err = -EOPNOTSUPP;
+	if (!err)
+		err = ages_clear(pidfd, (uintptr_t)chunk, &both);
+	close(pidfd);
+	((volatile char *)chunk)[PAGE_BYTES]++;
+	if (!err)
+		err = ages_young(a, getpid(), (uintptr_t)chunk, &young);
+	return !err && young.w[0] != 2 ? -EOPNOTSUPP : err;
+}
+
+static int load(struct bpf_ages *a, uint64_t direct_map, uint32_t levels)
+{
+	char *mem, *chunk;
+	int err;
+
+	a->skel = ages_bpf__open_and_load();
+	if (!a->skel)
+		return -errno;
+	a->skel->bss->shared.direct_map = direct_map;
+	a->skel->bss->shared.levels = levels;
+	mem = mmap(NULL, 2 * CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		   0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	chunk = (char *)(((uintptr_t)mem + CHUNK_BYTES - 1) & ~(CHUNK_BYTES - 1));
+	err = try_it(a, chunk);
+	munmap(mem, 2 * CHUNK_BYTES);
+	return err;
+}
+
+int ages_load(uint64_t direct_map, uint32_t levels, struct bpf_ages **out)
+{
+	struct bpf_ages *a = calloc(1, sizeof(*a));
+	int err = a ? load(a, direct_map, levels) : -ENOMEM;
+
+	if (!err) {
+		*out = a;
+		return 0;
+	}
+	ages_unload(a);
+	return err_set(err, "accessed bits can't be read here: %s", strerror(-err));
+}
+
+void ages_unload(struct bpf_ages *a)
+{
+	if (!a)
+		return;
+	ages_bpf__destroy(a->skel);
+	free(a);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What leaves. After S3-FIFO (Yang et al., SOSP 2023), as far as a pager can follow
+ * it, who is told of faults and not of accesses:
+ *
+ *	new ----> on probation ----> standby ----> remote
+ *	             ^   | in the order of coming    |
+ *	             |   v                           | came back soon:
+ *	             +-- kept <----------------------+
+ *	                   | not accessed for a while
+ *	                   v standby, remote
+ *
+ * A page is kept when it came back while it still stood by, or within as many fills as
+ * there is room for pages. So what is used once, as in a scan, passes through a
+ * small part of the room, and what is used again and again stays. When no room is left to
+ * keep more, those that were not accessed lately make some; where accesses can't be
+ * seen, those whose turn it is.
+ *
+ * Pages leave by chunks: a chunk's turn comes in the order of its first fill since its
+ * last one, and then all of its pages that are on probation leave.
+ */
+#ifndef RMEM_POLICY_KEEP_H
+#define RMEM_POLICY_KEEP_H
+
+#include "client/core/policy.h"
+
+/* Zeroed is ready. */
+struct keep {
+	uint64_t pages;	  /* kept */
+	uint64_t refused; /* to be kept, for lack of room, less what that had us look at */
+};
+
+void keep_came(struct keep *k, const struct policy_room *room, struct policy_chunk *pc,
+	       unsigned int idx, unsigned int nr, enum policy_way way);
+bool keep_leave(struct keep *k, const struct policy_room *room, struct policy_chunk *pc,
+		const pageset *young, pageset *set);
+void keep_forget(struct keep *k, const struct policy_chunk *pc);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Accessed bits of another process, read by BPF and cleared by MADV_COLD. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/capture/bpf_ages.h"
+#include "client/capture/bpf_fast.h"
+#include "common/base/err.h"
+
+static struct bpf_fast *fast;
+static struct bpf_ages *ages;
+static char *chunk;
+static pid_t child;
+static int child_pidfd, sock;
+
+/* Touches the page that it is told, and says so. */
+static void serve(int fd)
+{
+	unsigned int idx;
+
+	while (read(fd, &idx, sizeof(idx)) == sizeof(idx)) {
+		((volatile char *)chunk)[idx * PAGE_BYTES]++;
+		if (write(fd, &idx, sizeof(idx)) < 0)
+			break;
+	}
+	_exit(0);
+}
+
+static void touch(unsigned int idx)
+{
+	assert_int_equal(write(sock, &idx, sizeof(idx)), sizeof(idx));
+	assert_int_equal(read(sock, &idx, sizeof(idx)), sizeof(idx));
+}
+
+static int begin(void **state)
+{
+	int pair[2];
+	char *mem = mmap(NULL, 2 * CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
+
+	(void)state;
+	chunk = (char *)(((uintptr_t)mem + CHUNK_BYTES - 1) & ~(CHUNK_BYTES - 1));
+	madvise(chunk, CHUNK_BYTES, MADV_NOHUGEPAGE);
+	if (mem == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair))
+		return -1;
+	sock = pair[0];
+	child = fork();
+	if (!child) {
+		close(pair[0]);
+		serve(pair[1]);
+	}
+	close(pair[1]);
+	child_pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+	return child_pidfd < 0 ? -1 : 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	close(sock);
+	waitpid(child, NULL, 0);
+	close(child_pidfd);
+	return 0;
+}
+
+static void young_are(const pageset *want)
+{
+	pageset young;
+
+	assert_int_equal(ages_young(ages, child, (uintptr_t)chunk, &young), 0);
+	assert_memory_equal(&young, want, sizeof(young));
+}
+
+static void untouched_memory_is_not_young(void **state)
+{
+	const pageset none = {{0}};
+
+	(void)state;
+	young_are(&none);
+}
+
+static void what_was_touched_is_young_until_it_is_cleared(void **state)
+{
+	pageset all = {{0}}, some = {{0}}, rest = {{0}};
+
+	(void)state;
+	for (unsigned int i = 0; i < CHUNK_PAGES; i += 3) {
+		touch(i);
+		pageset_add(&all, i);
+		pageset_add(i % 2 ? &some : &rest, i);
+	}
+	young_are(&all);
+	assert_int_equal(ages_clear(child_pidfd, (uintptr_t)chunk, &some), 0);
+	young_are(&rest);
+	touch(3); /* the processor remembers nothing of what was cleared */
+	touch(511 - 511 % 3);
+	pageset_add(&rest, 3);
+	pageset_add(&rest, 511 - 511 % 3);
+	young_are(&rest);
+}
+
+static void who_is_gone_is_not_told_of(void **state)
+{
+	pageset young;
+
+	(void)state;
+	assert_true(ages_young(ages, 4194303, (uintptr_t)chunk, &young) < 0);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	assert_true(ages_young(ages, child, (uintptr_t)chunk, &young) < 0);
+}
+
+/* No bar, but nobody should have to wait for it: 3 us where this was written. */
+static void it_takes_microseconds(void **state)
+{
+	struct timespec a, b;
+	pageset young;
+
+	(void)state;
+	touch(7);
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(ages_young(ages, child, (uintptr_t)chunk, &young), 0);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	printf("%ld ns a chunk\n",
+	       ((b.tv_sec - a.tv_sec) * 1000000000 + b.tv_nsec - a.tv_nsec) / 1000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(untouched_memory_is_not_young, begin, end),
+		cmocka_unit_test_setup_teardown(what_was_touched_is_young_until_it_is_cleared,
+						begin, end),
+		cmocka_unit_test_setup_teardown(who_is_gone_is_not_told_of, begin, end),
+		cmocka_unit_test_setup_teardown(it_takes_microseconds, begin, end),
+	};
+	struct fast_shared *shared;
+	int err = fast_load(&fast, &shared);
+
+	if (!err)
+		err = ages_load(shared->direct_map, shared->levels, &ages);
+	if (err) {
+		printf("skipped: %s\n", err_text(err));
+		return 77;
+	}
+	err = cmocka_run_group_tests(tests, NULL, NULL);
+	ages_unload(ages);
+	fast_unload(fast);
+	return err;
+}

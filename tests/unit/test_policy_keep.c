@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What leaves and what is kept, for a room of 32 chunks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client/policy/keep.h"
+
+#define ROOM (32 * CHUNK_PAGES)
+
+static struct keep k;
+static struct policy_chunk pc[64];
+static struct policy_room room;
+
+static int begin(void **state)
+{
+	(void)state;
+	k = (struct keep){0};
+	for (unsigned int i = 0; i < 64; i++)
+		pc[i] = (struct policy_chunk){0};
+	room = (struct policy_room){.pages = ROOM, .fetch_ns = 1000000};
+	return 0;
+}
+
+static void come(unsigned int c, unsigned int idx, unsigned int nr, enum policy_way way)
+{
+	room.now += nr;
+	keep_came(&k, &room, &pc[c], idx, nr, way);
+}
+
+static pageset pages(unsigned int from, unsigned int to, unsigned int step)
+{
+	pageset s = {{0}};
+
+	for (unsigned int i = from; i < to; i += step)
+		pageset_add(&s, i);
+	return s;
+}
+
+/* How many of the chunk's pages leave, when all of them could. */
+static unsigned int leave(unsigned int c, const pageset *young, bool *clear)
+{
+	pageset set = pages(0, CHUNK_PAGES, 1);
+	bool x = keep_leave(&k, &room, &pc[c], young, &set);
+
+	if (clear)
+		*clear = x;
+	return pageset_count(&set);
+}
+
+static void what_came_once_leaves(void **state)
+{
+	(void)state;
+	come(0, 0, CHUNK_PAGES, WAY_NEW);
+	assert_int_equal(leave(0, NULL, NULL), CHUNK_PAGES);
+	assert_int_equal(k.pages, 0);
+}
+
+static void what_came_back_soon_is_kept(void **state)
+{
+	(void)state;
+	come(0, 0, CHUNK_PAGES, WAY_NEW);
+	leave(0, NULL, NULL);
+	come(0, 0, 100, WAY_SOON);
+	come(0, 200, 100, WAY_BACK);
+	assert_int_equal(k.pages, 200);
+	assert_int_equal(leave(0, NULL, NULL), CHUNK_PAGES - 200);
+	assert_int_equal(k.pages, 200);
+	keep_forget(&k, &pc[0]);
+	assert_int_equal(k.pages, 0);
+}
+
+static void what_came_back_late_is_not(void **state)
+{
+	(void)state;
+	come(0, 0, CHUNK_PAGES, WAY_NEW);
+	leave(0, NULL, NULL);
+	room.now += ROOM;
+	come(0, 0, 100, WAY_BACK);
+	assert_int_equal(k.pages, 0);
+}
+
+static void what_is_new_in_a_kept_place_is_new(void **state)
+{
+	(void)state;
+	come(0, 0, 10, WAY_SOON);
+	come(0, 0, 10, WAY_NEW);
+	assert_int_equal(k.pages, 0);
+}
+
+/* So that there is always a place for what comes. */
+static void fill_with_kept(void)
+{
+	for (unsigned int c = 0; c < 32; c++)
+		come(c, 0, CHUNK_PAGES, WAY_SOON);
+}
+
+static void some_room_is_for_what_comes(void **state)
+{
+	(void)state;
+	fill_with_kept();
+	assert_in_range(k.pages, ROOM / 2, ROOM - 8 * CHUNK_PAGES);
+	assert_true(k.refused > 0);
+}
+
+static void what_is_not_accessed_leaves_when_others_are_refused(void **state)
+{
+	const pageset none = {{0}};
+	pageset some = pages(0, CHUNK_PAGES, 2), all = pages(0, CHUNK_PAGES, 1);
+	uint64_t kept;
+	bool clear;
+
+	(void)state;
+	fill_with_kept();
+	kept = k.pages;
+	assert_int_equal(leave(0, &all, &clear), 0);
+	assert_true(clear);
+	assert_int_equal(leave(0, &none, &clear), 0); /* it has had no time yet */
+	room.now += ROOM;
+	assert_int_equal(leave(0, &some, &clear), CHUNK_PAGES / 2);
+	assert_int_equal(k.pages, kept - CHUNK_PAGES / 2);
+	assert_int_equal(leave(1, &none, &clear), 0); /* nobody has looked at it */
+}
+
+static void where_accesses_are_not_known_it_is_who_has_his_turn(void **state)
+{
+	unsigned int left = 0;
+
+	(void)state;
+	fill_with_kept();
+	for (unsigned int c = 0; c < 8; c++)
+		left += leave(c, NULL, NULL);
+	assert_in_range(left, CHUNK_PAGES, 4 * CHUNK_PAGES);
+}
+
+/* Moving many runs costs more than bringing cheap pages back. */
+static void cheap_pages_are_not_picked_out(void **state)
+{
+	(void)state;
+	room.fetch_ns = 5000;
+	come(0, 0, CHUNK_PAGES, WAY_NEW);
+	leave(0, NULL, NULL);
+	for (unsigned int i = 0; i < CHUNK_PAGES; i += 2)
+		come(0, i, 1, WAY_SOON);
+	assert_int_equal(leave(0, NULL, NULL), CHUNK_PAGES);
+	assert_int_equal(k.pages, 0);
+
+	come(1, 0, CHUNK_PAGES / 2, WAY_SOON); /* one run */
+	assert_int_equal(leave(1, NULL, NULL), CHUNK_PAGES / 2);
+
+	come(2, 0, CHUNK_PAGES, WAY_SOON);
+	for (unsigned int i = 0; i < CHUNK_PAGES; i += 32) /* few: not worth it */
+		come(2, i, 1, WAY_NEW);
+	assert_int_equal(leave(2, NULL, NULL), 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup(f, begin)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_came_once_leaves),
+		TEST(what_came_back_soon_is_kept),
+		TEST(what_came_back_late_is_not),
+		TEST(what_is_new_in_a_kept_place_is_new),
+		TEST(some_room_is_for_what_comes),
+		TEST(what_is_not_accessed_leaves_when_others_are_refused),
+		TEST(where_accesses_are_not_known_it_is_who_has_his_turn),
+		TEST(cheap_pages_are_not_picked_out),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
