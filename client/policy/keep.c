@@ -2,6 +2,7 @@
 #include "client/policy/keep.h"
 
 #define PROBATION_CHUNKS 8U	/* at least: what is being filled is not to leave at once */
+#define SOON		 4U	/* rooms' worth of fills: a loop over so much is one */
 #define RUN_NS		 36000U /* four times what one costs */
 #define FEW		 16U
 #define REFUSED		 (2 * CHUNK_PAGES) /* so many for each look at a chunk's accesses */
@@ -19,7 +20,7 @@ static bool is_back_soon(const struct policy_room *room, const struct policy_chu
 			 enum policy_way way)
 {
 	if (way == WAY_BACK)
-		return pc->left_at && room->now - pc->left_at < room->pages - room->pages / 10;
+		return pc->left_at && room->now - pc->left_at < SOON * room->pages;
 	return way == WAY_SOON;
 }
 

@@ -10,9 +10,9 @@
  *	                   | not accessed for a while
  *	                   v standby, remote
  *
- * A page is kept when it came back while it still stood by, or within as many fills as
- * there is room for pages. So what is used once, as in a scan, passes through a
- * small part of the room, and what is used again and again stays. When no room is left to
+ * A page is kept when it came back while it still stood by, or within four times as many
+ * fills as there is room for pages. So what is used once, as in a scan, passes through
+ * a small part of the room, and of a loop over more than fits most of the room stays. When no room is left to
  * keep more, those that were not accessed lately make some; where accesses can't be
  * seen, those whose turn it is.
  *

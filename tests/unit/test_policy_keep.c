@@ -78,7 +78,7 @@ static void what_came_back_late_is_not(void **state)
 	(void)state;
 	come(0, 0, CHUNK_PAGES, WAY_NEW);
 	leave(0, NULL, NULL);
-	room.now += ROOM;
+	room.now += 4 * ROOM;
 	come(0, 0, 100, WAY_BACK);
 	assert_int_equal(k.pages, 0);
 }
