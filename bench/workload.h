@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PATTERN MIB COUNT: fills memory, then touches one word in COUNT pages, one
- * thread, and times each access. PATTERN is random-read, random-write,
+ * PATTERN MIB COUNT [THREADS]: fills memory, then touches one word in COUNT
+ * pages, and times each access. PATTERN is random-read, random-write,
  * sequential-read, sequential-write, strides (17 pages) or streams (8 by
- * turns). Every page is checked as it is read.
+ * turns). Every page is checked as it is read, and no write may be lost.
+ * Of several threads (one if not said) each touches COUNT pages, goes on where
+ * the one before ends, and writes its own word of a page.
  *
  * An access that took longer than REFAULT_NS is counted as a refault: one in
  * memory, missing all caches and the TLB, stays far below.
  */
 #ifndef RMEM_BENCH_WORKLOAD_H
 #define RMEM_BENCH_WORKLOAD_H
+
+#include <pthread.h>
 
 #include "bench/bench.h"
 
@@ -50,19 +54,6 @@ static void report(struct series *s, uint64_t fill_ns)
 	print_part("access", s->ns, s->nr);
 	print_part("refault", s->ns + first, s->nr - first);
 	printf("}\n");
-}
-
-/* The word in the middle is the one written; the first tells whose page it is. */
-static void touch(uint64_t *page, uint64_t idx, int write)
-{
-	volatile uint64_t *word = page;
-
-	if (write)
-		word[PAGE_WDS / 2]++;
-	if (word[0] != page_tag(idx)) {
-		fprintf(stderr, "page %lu has other bytes than were written\n", idx);
-		exit(1);
-	}
 }
 
 #define STRIDE	17U
@@ -108,40 +99,102 @@ static const struct pattern *find(const char *name)
 	exit(2);
 }
 
+#define MAX_THREADS 16U
+
 struct workload {
 	const struct pattern *pattern;
 	uint64_t *mem;
 	uint64_t bytes, count;
+	unsigned int nr_threads;
 };
 
-/* Its arguments, and memory that nobody has touched. */
+struct toucher {
+	const struct workload *w;
+	pthread_t thread;
+	unsigned int nr;
+	uint32_t *ns;	  /* of each access */
+	uint32_t *writes; /* of its own, to each page */
+};
+
+/* Its arguments, up to a NULL, and memory that nobody has touched. */
 static struct workload workload_open(char **argv)
 {
-	struct workload w = {
-		.pattern = find(argv[0]), .bytes = number(argv[1]) << 20, .count = number(argv[2])};
+	struct workload w = {.nr_threads = 1};
 
+	w.pattern = find(argv[0]);
+	w.bytes = number(argv[1]) << 20;
+	w.count = number(argv[2]);
+	if (argv[3])
+		w.nr_threads = (unsigned int)number(argv[3]);
+	if (w.nr_threads > MAX_THREADS) {
+		fprintf(stderr, "at most %u threads\n", MAX_THREADS);
+		exit(2);
+	}
 	w.mem = map_bytes(w.bytes);
 	return w;
 }
 
-static void measure(const struct workload *w, struct series *s)
+static void other_bytes(uint64_t idx)
 {
-	uint64_t start = now_ns();
+	fprintf(stderr, "page %lu has other bytes than were written\n", idx);
+	exit(1);
+}
 
-	for (uint64_t i = 0; i < s->nr; i++) {
-		uint64_t idx = w->pattern->page(i, w->bytes / PAGE);
+/* The first word tells whose page it is. */
+static void touch(volatile uint64_t *page, uint64_t idx, volatile uint64_t *written)
+{
+	if (written)
+		(*written)++;
+	if (page[0] != page_tag(idx))
+		other_bytes(idx);
+}
+
+static void *touch_all(void *arg)
+{
+	struct toucher *me = arg;
+	const struct workload *w = me->w;
+
+	for (uint64_t i = 0; i < w->count; i++) {
+		uint64_t idx = w->pattern->page(me->nr * w->count + i, w->bytes / PAGE);
+		uint64_t *page = w->mem + idx * PAGE_WDS;
+		volatile uint64_t *written =
+			w->pattern->write ? page + PAGE_WDS / 2 + me->nr : NULL;
 		uint64_t t = now_ns();
 
-		touch(w->mem + idx * PAGE_WDS, idx, w->pattern->write);
+		touch(page, idx, written);
 		t = now_ns() - t;
-		s->ns[i] = t < UINT32_MAX ? (uint32_t)t : UINT32_MAX;
+		me->ns[i] = t < UINT32_MAX ? (uint32_t)t : UINT32_MAX;
+		if (written && *written != idx + 1 + ++me->writes[idx])
+			other_bytes(idx);
 	}
+	return NULL;
+}
+
+/* One of them is the thread that we are. */
+static void measure(const struct workload *w, struct series *s)
+{
+	struct toucher touchers[MAX_THREADS];
+	uint64_t start;
+
+	for (unsigned int i = 0; i < w->nr_threads; i++)
+		touchers[i] =
+			(struct toucher){.w = w,
+					 .nr = i,
+					 .ns = s->ns + i * w->count,
+					 .writes = map_bytes(w->bytes / PAGE * sizeof(uint32_t))};
+	start = now_ns();
+	for (unsigned int i = 1; i < w->nr_threads; i++)
+		if (pthread_create(&touchers[i].thread, NULL, touch_all, &touchers[i]))
+			abort();
+	touch_all(&touchers[0]);
+	for (unsigned int i = 1; i < w->nr_threads; i++)
+		pthread_join(touchers[i].thread, NULL);
 	s->total_ns = now_ns() - start;
 }
 
 static void workload_run(const struct workload *w)
 {
-	struct series s = {.nr = w->count};
+	struct series s = {.nr = w->count * w->nr_threads};
 	uint64_t t;
 
 	s.ns = map_bytes(s.nr * sizeof(*s.ns));
