@@ -8,7 +8,7 @@ import time
 import procfs
 import swapfile
 import zram
-from jobs import BenchError, median, rotated
+from jobs import BenchError, median, ratios, rotated
 from naive import naive
 from replay import replay
 from report import Row
@@ -22,10 +22,6 @@ OVER_BYTES = 32 * MIB
 
 def mib(nr_bytes):
     return f"{nr_bytes / MIB:,.1f} MiB"
-
-
-def ratios(over, under):
-    return median([a / b for a, b in zip(over, under)])
 
 
 # ---- a job that fits ----

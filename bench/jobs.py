@@ -31,6 +31,11 @@ def median(values):
     return statistics.median(values)
 
 
+def ratios(over, under):
+    """Of each pair, their median: what else goes on changes less between two neighbours."""
+    return median([a / b for a, b in zip(over, under)])
+
+
 def rotated(arms, n):
     """The arms, n times, each time beginning with another one."""
     for i in range(n):

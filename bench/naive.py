@@ -2,7 +2,7 @@
 """Half of the memory local, beside a naive pager on userfaultfd (naive.c), and what waiting
 for a page by BPF costs where the processors have other work."""
 
-from jobs import BenchError, median, rotated
+from jobs import BenchError, median, ratios, rotated
 from report import Row
 
 SIZE_MIB, LOCAL_MIB = 256, 128
@@ -46,27 +46,27 @@ def latency_row(name, results):
     return Row(f"{name}: refault mean / p50 / p99, us", "; ".join(map(text, results)))
 
 
-def against(what, ours, theirs, bar=None):
-    ratio = ours / theirs
-    return Row(what, f"{ratio:.2f}", f"<= {bar}" if bar else "", ratio <= bar if bar else None)
+def against(what, results, arm, key, bar=None):
+    ratio = ratios(*([r[key] for r in results[a]] for a in ("rmem", arm)))
+    return Row(f"{what}, rmem / {arm}", f"{ratio:.2f}", f"<= {bar}" if bar else "",
+               ratio <= bar if bar else None)
 
 
 def pattern_rows(pattern, results):
     name, bars = pattern.replace("-", " "), BARS.get(pattern, {})
     return [latency_row(name, results)] + [
-        against(f"{name}: refault {k}, rmem / {arm}", med(results["rmem"], f"refault_{k}_ns"),
-                med(results[arm], f"refault_{k}_ns"), bars.get((arm, k)))
+        against(f"{name}: refault {k}", results, arm, f"refault_{k}_ns", bars.get((arm, k)))
         for arm in NAIVE for k in ("p50", "mean")]
 
 
 def two_threads_rows(results):
-    ns = {a: med(runs, "access_ns") / runs[0]["count"] for a, runs in results.items()}
     name = "two threads, random read"
     return [latency_row(name, results),
-            Row(f"{name}: total time for each access, ns",
-                "; ".join(f"{a} {n:,.0f}" for a, n in ns.items())),
-            against(f"{name}: total time, rmem / spinning", ns["rmem"], ns["spinning"], 0.5),
-            against(f"{name}: total time, rmem / blocking", ns["rmem"], ns["blocking"])]
+            Row(f"{name}: total time for each access, ns", "; ".join(
+                f"{a} {med(runs, 'access_ns') / runs[0]['count']:,.0f}"
+                for a, runs in results.items())),
+            against(f"{name}: total time", results, "spinning", "access_ns", 0.5),
+            against(f"{name}: total time", results, "blocking", "access_ns")]
 
 
 def beside_busy(bench, bpf, words):
@@ -85,15 +85,16 @@ def beside_busy(bench, bpf, words):
 
 def busy_rows(results):
     on, off = results["auto"], results["off"]
-    ns = [med(runs, "access_ns") / runs[0]["count"] for runs in (on, off)]
-    rate = [med(runs, "rounds_per_s") for runs in (on, off)]
     name = "beside two threads that compute"
-    return [Row(f"{name}: time for each access, BPF on / off", f"{ns[0] / ns[1]:.2f} "
-                f"({ns[0]:,.0f} / {ns[1]:,.0f} ns)", f"<= 1 + {NOISE}",
-                ns[0] / ns[1] <= 1 + NOISE),
-            Row(f"{name}: what they did, BPF on / off", f"{rate[0] / rate[1]:.2f}"),
-            Row(f"{name}: refaults that waited by BPF", f"{med(on, 'waits'):.0f} of "
-                f"{med(on, 'refaults'):.0f}")]
+    ns = [med(runs, "access_ns") / runs[0]["count"] for runs in (on, off)]
+    time, rate = (ratios([r[k] for r in on], [r[k] for r in off])
+                  for k in ("access_ns", "rounds_per_s"))
+    return [Row(f"{name}: time for each access, BPF on / off",
+                f"{time:.2f} ({ns[0]:,.0f} / {ns[1]:,.0f} ns)", f"<= 1 + {NOISE}",
+                time <= 1 + NOISE),
+            Row(f"{name}: what they did, BPF on / off", f"{rate:.2f}"),
+            Row(f"{name}: refaults that waited by BPF",
+                f"{med(on, 'waits'):.0f} of {med(on, 'refaults'):.0f}")]
 
 
 def naive(bench):
