@@ -71,4 +71,12 @@ static inline void *map_bytes(uint64_t bytes)
 	return p;
 }
 
+static inline void wait_line(void)
+{
+	char c;
+
+	while (read(STDIN_FILENO, &c, 1) == 1 && c != '\n')
+		;
+}
+
 #endif

@@ -8,7 +8,8 @@ import time
 import procfs
 import swapfile
 import zram
-from jobs import BenchError, median, rotated
+from jobs import BenchError, median, ratios, rotated
+from naive import naive
 from replay import replay
 from report import Row
 from strangers import strangers
@@ -21,10 +22,6 @@ OVER_BYTES = 32 * MIB
 
 def mib(nr_bytes):
     return f"{nr_bytes / MIB:,.1f} MiB"
-
-
-def ratios(over, under):
-    return median([a / b for a, b in zip(over, under)])
 
 
 # ---- a job that fits ----
@@ -367,4 +364,5 @@ def disk(bench):
     return rows, raw
 
 
-ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk, replay, strangers)}
+ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk, replay,
+                               strangers, naive)}

@@ -14,7 +14,8 @@ import tempfile
 import time
 
 TIMEOUT_S = 240
-PROGRAMS = ("access", "faults", "first", "fits", "kernels", "peak", "tcp", "touch")
+PROGRAMS = ("access", "busy", "faults", "first", "fits", "kernels", "naive", "peak", "tcp",
+            "touch")
 CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static"]
 OURS = ["rmem_client", "rmem_common", "rmem_base"]  # what "tcp" is linked with
 BARE = ["-nostdlib", "-ffreestanding", "-fno-stack-protector"]
@@ -28,6 +29,11 @@ class BenchError(Exception):
 
 def median(values):
     return statistics.median(values)
+
+
+def ratios(over, under):
+    """Of each pair, their median: what else goes on changes less between two neighbours."""
+    return median([a / b for a, b in zip(over, under)])
 
 
 def rotated(arms, n):

@@ -5,14 +5,6 @@
  */
 #include "bench/bench.h"
 
-static void wait_line(void)
-{
-	char c;
-
-	while (read(STDIN_FILENO, &c, 1) == 1 && c != '\n')
-		;
-}
-
 int main(int argc, char **argv)
 {
 	uint64_t bytes, t, *mem;
