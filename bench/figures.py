@@ -10,6 +10,7 @@ import swapfile
 import zram
 from jobs import BenchError, median, ratios, rotated
 from naive import naive
+from policies import policies
 from replay import replay
 from report import Row
 from strangers import strangers
@@ -365,4 +366,4 @@ def disk(bench):
 
 
 ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk, replay,
-                               strangers, naive)}
+                               strangers, naive, policies)}

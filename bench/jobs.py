@@ -14,10 +14,15 @@ import tempfile
 import time
 
 TIMEOUT_S = 240
-PROGRAMS = ("access", "busy", "faults", "first", "fits", "kernels", "naive", "peak", "tcp",
-            "touch")
+PROGRAMS = ("access", "ages", "busy", "faults", "first", "fits", "kernels", "naive", "peak",
+            "policies", "tcp", "touch")
 CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static"]
-OURS = ["rmem_client", "rmem_common", "rmem_base"]  # what "tcp" is linked with
+CLIENT = ["rmem_client", "rmem_common", "rmem_base"]
+LINKED = {  # with parts of rmem, and libraries
+    "ages": (CLIENT, ["-lbpf"]),
+    "policies": (["rmem_policy", "rmem_core", "rmem_base"], ["-lm"]),
+    "tcp": (CLIENT, ["-luring"]),
+}
 BARE = ["-nostdlib", "-ffreestanding", "-fno-stack-protector"]
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
@@ -153,9 +158,10 @@ class Bench:
     def _compile(self, name):
         cmd = ["cc", *CFLAGS, "-I", self.args.root, *(BARE if name == "first" else []), "-o",
                self.program(name), os.path.join(self.args.root, "bench", name + ".c")]
-        if name == "tcp":
+        if name in LINKED:
+            ours, libraries = LINKED[name]
             cmd.remove("-static")
-            cmd += [f"{self.args.build}/lib{lib}.a" for lib in OURS] + ["-luring"]
+            cmd += [f"{self.args.build}/lib{lib}.a" for lib in ours] + libraries
         p = subprocess.run(cmd, stderr=subprocess.PIPE, text=True, check=False)
         if p.returncode:
             raise BenchError(f"{' '.join(cmd)}: {p.stderr.strip()}")

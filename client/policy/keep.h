@@ -11,10 +11,10 @@
  *	                   v standby, remote
  *
  * A page is kept when it came back while it still stood by, or within four times as many
- * fills as there is room for pages. So what is used once, as in a scan, passes through
- * a small part of the room, and of a loop over more than fits most of the room stays. When no room is left to
- * keep more, those that were not accessed lately make some; where accesses can't be
- * seen, those whose turn it is.
+ * fills as there is room for pages. So what is used once, as in a scan, passes through a
+ * small part of the room, and of a loop over more than fits most of the room stays. When
+ * no room is left to keep more, those that were not accessed lately make some; where
+ * accesses can't be seen, those whose turn it is.
  *
  * Pages leave by chunks: a chunk's turn comes in the order of its first fill since its
  * last one, and then all of its pages that are on probation leave.
