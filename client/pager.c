@@ -436,6 +436,8 @@ static void look_for_faults(struct pager *p)
 		}
 		if (p->again || agents_answered(&p->capture))
 			return;
+		if (p->store->quick && core_busy(p->capture.core))
+			return;
 		now = capture_now_ns();
 	} while (now < until);
 }

@@ -18,8 +18,9 @@
 
 const struct store_type *const *session_stores(void)
 {
-	static const struct store_type *const types[] = {&store_ram_type, &store_shm_type,
-							 &store_tcp_type, &store_file_type, NULL};
+	static const struct store_type *const types[] = {&store_ram_type,   &store_shm_type,
+							 &store_tcp_type,   &store_file_type,
+							 &store_fault_type, NULL};
 
 	return types;
 }
@@ -32,37 +33,53 @@ static const struct store_type *type_of(const char *scheme)
 	return NULL;
 }
 
+static int open_any(const struct spec *spec, const struct store_open_args *args, struct store **out)
+{
+	const struct store_type *type = type_of(spec->scheme);
+
+	return type ? type->open(spec, args, out)
+		    : err_set(-EINVAL, "no such kind of server: %s", spec->scheme);
+}
+
 static int open_spec(const char *text, uint64_t bytes, struct store **out)
 {
 	struct store_open_args args = {
-		.bytes = bytes, .sock_fd = -1, .timeout_ms = OPEN_TIMEOUT_MS};
-	const struct store_type *type;
+		.bytes = bytes, .sock_fd = -1, .timeout_ms = OPEN_TIMEOUT_MS, .open_kid = open_any};
 	struct spec *spec = NULL;
 	int err = spec_parse(text, &spec);
 
-	if (err)
-		return err;
-	type = type_of(spec->scheme);
-	err = type ? type->open(spec, &args, out)
-		   : err_set(-EINVAL, "server %s: no such kind of server: %s", text, spec->scheme);
+	if (!err)
+		err = open_any(spec, &args, out);
 	spec_free(spec);
 	return err;
 }
 
 #define NO_CAPACITY PAGE_MASK /* holds all it is asked for */
 
-/* What a server holds at most, by size=. */
+/* What a store holds at most, by size=; one before others, what each of them does. */
+static int size_of(const struct spec *spec, uint64_t *bytes)
+{
+	const char *size = spec_param(spec, "size");
+	int err = size ? units_parse_size(size, bytes) : 0;
+
+	for (size_t i = 0; i < spec->nr_kids && !err; i++) {
+		uint64_t kid = NO_CAPACITY;
+
+		err = size_of(spec->kid[i], &kid);
+		*bytes = kid < *bytes ? kid : *bytes;
+	}
+	return err;
+}
+
 static int capacity_of(const char *text, uint64_t *bytes)
 {
 	struct spec *spec = NULL;
-	const char *size;
 	int err = spec_parse(text, &spec);
 
 	*bytes = NO_CAPACITY;
-	size = err ? NULL : spec_param(spec, "size");
-	if (size)
-		err = units_parse_size(size, bytes);
-	if (size && !err && *bytes < PAGE_BYTES)
+	if (!err)
+		err = size_of(spec, bytes);
+	if (!err && *bytes < PAGE_BYTES)
 		err = err_set(-ERANGE, "server %s: size is less than a page", text);
 	*bytes &= PAGE_MASK;
 	spec_free(spec);

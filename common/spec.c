@@ -115,11 +115,17 @@ static int parse_wrapper(struct parser *p, struct spec *s)
 			return rc;
 		if (s->nr_kids == SPEC_MAX_KIDS)
 			return wrong(p, "too many stores in one wrapper");
+		if (is_param(p->at)) {
+			rc = parse_param(p, s);
+			continue;
+		}
 		rc = parse_node(p, &s->kid[s->nr_kids]);
 		if (rc)
 			return rc;
 		s->nr_kids++;
 	} while (*p->at == ',');
+	if (rc)
+		return rc;
 	if (*p->at != ')')
 		return wrong(p, "')' is missing");
 	p->at++;

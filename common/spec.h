@@ -3,12 +3,12 @@
  * SPEC: how a store is named on the command line, in the config file and in
  * tests. One grammar:
  *
- *	spec   := leaf | name "(" spec { "," spec } ")"
+ *	spec   := leaf | name "(" { key "=" value "," } spec { "," spec } ")"
  *	leaf   := scheme [ ":" rest { "," key "=" value } ]
  *
- * for example  ram   shm:/run/rmem.sock   mirror(tcp:a:7770,rdma:b)
+ * for example  ram   shm:/run/rmem.sock   fault(delay=10us,tcp:a:7770,timeout=5)
  * A comma inside parentheses starts the next spec unless what follows is
- * key=value. Parsing knows no scheme; who opens it does.
+ * key=value: that belongs to the leaf before it, or to the wrapper if there is none yet. Parsing knows no scheme; who opens it does.
  */
 #ifndef RMEM_COMMON_SPEC_H
 #define RMEM_COMMON_SPEC_H

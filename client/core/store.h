@@ -2,9 +2,9 @@
 /*
  * store: anything that keeps pages. The core hands a store batches of
  * requests for slots (4 KiB each, numbered from 0 to nr_slots-1) and reaps
- * completions. Leaves (ram, shm, later tcp, file, rdma) and filters (later
- * mirror, fault, crypt) implement the same table, one file each; adding one
- * touches no other file but the list in client/session.c.
+ * completions. Leaves (ram, shm, tcp, file) and filters (fault) implement the same
+ * table, one file each; adding one touches no other file but the list in
+ * client/session.c.
  *
  * Rules every store keeps:
  *  - submit() either takes a request or does not; what it takes completes
@@ -61,6 +61,8 @@ struct store_ops {
 struct store {
 	const struct store_ops *ops;
 	uint64_t nr_slots;
+	bool quick; /* what is in flight may be done within microseconds: to look is better
+		     * than to wait for the descriptor */
 };
 
 #endif

@@ -9,11 +9,18 @@
 #include "client/core/store.h"
 #include "common/spec.h"
 
+struct store_open_args;
+
+/* Opens a store by its spec, whatever its kind: for those that stand before others. */
+typedef int store_open_fn(const struct spec *spec, const struct store_open_args *args,
+			  struct store **out);
+
 struct store_open_args {
 	uint64_t bytes;		 /* wanted, a multiple of PAGE_BYTES */
 	int sock_fd;		 /* shm: an already connected socket (taken, also on error), or -1;
 				  * the spec is then "shm", or NULL */
 	unsigned int timeout_ms; /* for connecting and leasing */
+	store_open_fn *open_kid;
 };
 
 struct store_type {
@@ -22,8 +29,7 @@ struct store_type {
 
 	/* Opens and leases @args->bytes, all or nothing. 0 and returns owned;
 	 * -errno with err text that names the server and the remedy. */
-	int (*open)(const struct spec *spec, const struct store_open_args *args,
-		    struct store **out);
+	store_open_fn *open;
 
 	/* Asks without leasing how much there is; errors as open. NULL where
 	 * there is nobody to ask. */
@@ -35,5 +41,6 @@ extern const struct store_type store_ram_type;
 extern const struct store_type store_shm_type;
 extern const struct store_type store_tcp_type;
 extern const struct store_type store_file_type;
+extern const struct store_type store_fault_type;
 
 #endif

@@ -12,7 +12,8 @@
 /* Leaves headroom for sums of sizes everywhere else. */
 #define MAX_BYTES      ((uint64_t)1 << 60)
 #define MAX_FRACTION   1000000000000000000ULL /* 18 digits */
-#define SAID_BYTES_MAX 40		      /* of a wrong text, when quoting it */
+#define HOUR_NS	       3600000000000ULL
+#define SAID_BYTES_MAX 40 /* of a wrong text, when quoting it */
 
 typedef unsigned __int128 wide;
 
@@ -156,4 +157,42 @@ const char *units_format_size(char *buf, size_t buf_bytes, uint64_t bytes)
 	snprintf(buf, buf_bytes, "%llu.%llu %s", (unsigned long long)tenths / 10,
 		 (unsigned long long)tenths % 10, name[i]);
 	return buf;
+}
+
+int units_parse_duration(const char *text, uint64_t *ns)
+{
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = {{"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}};
+	struct number n;
+	const char *end = parse_number(text, &n);
+
+	for (size_t i = 0; end && i < sizeof(units) / sizeof(units[0]); i++) {
+		wide all = times(&n, units[i].ns);
+
+		if (strcmp(end, units[i].name) != 0)
+			continue;
+		if (n.too_large || all > HOUR_NS)
+			return err_set(-ERANGE, "'%.*s' is more than an hour", SAID_BYTES_MAX,
+				       text);
+		*ns = (uint64_t)all;
+		return 0;
+	}
+	return err_set(-EINVAL, "'%.*s' is not a time: write for example 10us, 5ms or 2s",
+		       SAID_BYTES_MAX, text);
+}
+
+int units_parse_chance(const char *text, uint64_t *of_2_32)
+{
+	struct number n;
+	const char *end = parse_number(text, &n);
+	uint64_t whole = end && !strcmp(end, "%") ? 100 : 1;
+	wide all = end ? times(&n, 1ULL << 32) / whole : 0;
+
+	if (!end || (*end && whole == 1) || n.too_large || all > 1ULL << 32)
+		return err_set(-EINVAL, "'%.*s' is not a chance: write for example 0.001 or 0.1%%",
+			       SAID_BYTES_MAX, text);
+	*of_2_32 = (uint64_t)all;
+	return 0;
 }

@@ -21,6 +21,13 @@ int units_parse_size(const char *text, uint64_t *bytes) __attribute__((warn_unus
 int units_parse_share(const char *text, uint64_t whole, uint64_t *bytes)
 	__attribute__((warn_unused_result));
 
+/* "10us", "5ms", "2s", "100ns" into nanoseconds; at most an hour. Errors as above, but zero
+ * is one. */
+int units_parse_duration(const char *text, uint64_t *ns) __attribute__((warn_unused_result));
+
+/* "0.001" or "0.1%" into parts of 2^32. -EINVAL with err text, also above 1. */
+int units_parse_chance(const char *text, uint64_t *of_2_32) __attribute__((warn_unused_result));
+
 /* "1.5 GiB" into @buf; returns @buf. */
 const char *units_format_size(char *buf, size_t buf_bytes, uint64_t bytes);
 

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fault(KEY=VALUE,...,SPEC): a store that is slower and less trustworthy than the one behind
+ * it, by chance and by seed. For tests, for measuring what a slower network would
+ * cost, and for whoever wants to see that no wrong byte reaches a job.
+ *
+ *	delay=TIME   each request takes so much longer, and up to
+ *	jitter=TIME  more, each its own
+ *	fail=P       it is refused (EIO)
+ *	stuck=P      it is taken and never answered
+ *	lost=P       a write that is acknowledged and not done
+ *	rot=P        a write with one bit changed on the way
+ *	flip=P       a read with one bit changed
+ *	zero=P       a read of zeros
+ *	stale=P      a read of what the slot had before it was last written, if that is known
+ *	swap=P       a read of another slot
+ *	torn=P       a read, half of which is of another page
+ *	seed=N       the same chances again, for the same requests in the same order
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/store/open.h"
+#include "common/base/err.h"
+#include "common/base/units.h"
+
+#define OPEN_MAX_REQS 4096U /* taken and not yet told of */
+#define PAST_PAGES    256U  /* written lately */
+#define NEVER	      UINT64_MAX
+
+enum chance { FAIL, STUCK, LOST, ROT, FLIP, ZERO, STALE, SWAP, TORN, CHANCES };
+
+static const char *const chance_name[CHANCES] = {"fail", "stuck", "lost", "rot", "flip",
+						 "zero", "stale", "swap", "torn"};
+
+/* A request between submit and reap; its index is the tag that the store behind sees. */
+struct request {
+	struct store_req req;
+	int res;
+	uint64_t late_ns, ready_ns; /* NEVER: the store behind has it, or it is stuck */
+	uint8_t *own;		    /* a changed copy of what is written; kept for later */
+	uint32_t next_free;
+};
+
+struct past {
+	uint64_t slot;
+	uint8_t bytes[PAGE_BYTES];
+};
+
+struct fault_store {
+	struct store store;
+	struct store *kid;
+	uint64_t delay_ns, jitter_ns, chance[CHANCES], rnd;
+	int epoll_fd, timer_fd; /* -1: neither is needed */
+	struct request open[OPEN_MAX_REQS];
+	uint32_t free_head, nr_ready; /* ready or to be so: answered by the store behind */
+	struct past *past;
+	uint64_t nr_past;
+};
+
+static struct fault_store *to_fault(struct store *s)
+{
+	return (struct fault_store *)s;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* xorshift64*, Marsaglia 2003, Vigna 2016. */
+static uint64_t draw(struct fault_store *f)
+{
+	f->rnd ^= f->rnd >> 12;
+	f->rnd ^= f->rnd << 25;
+	f->rnd ^= f->rnd >> 27;
+	return f->rnd * 0x2545f4914f6cdd1dULL;
+}
+
+static bool happens(struct fault_store *f, enum chance what)
+{
+	return f->chance[what] && draw(f) >> 32 < f->chance[what];
+}
+
+/* ---- pages that are not what they should be ---- */
+
+static void remember(struct fault_store *f, const struct store_req *req)
+{
+	struct past *p = f->past ? &f->past[f->nr_past++ % PAST_PAGES] : NULL;
+
+	if (!p)
+		return;
+	p->slot = req->slot;
+	memcpy(p->bytes, req->buf, PAGE_BYTES);
+}
+
+/* A page of the @same slot that is not what @req read, or one of another slot. */
+static const uint8_t *other_page(struct fault_store *f, const struct store_req *req, bool same)
+{
+	uint64_t known = f->nr_past < PAST_PAGES ? f->nr_past : PAST_PAGES, at = draw(f);
+
+	for (uint64_t i = 0; i < known; i++) {
+		const struct past *p = &f->past[(at + i) % known];
+
+		if ((p->slot == req->slot) == same && memcmp(p->bytes, req->buf, PAGE_BYTES))
+			return p->bytes;
+	}
+	return NULL;
+}
+
+static void flip_bit(struct fault_store *f, uint8_t *page)
+{
+	uint64_t bit = draw(f) % (8 * PAGE_BYTES);
+
+	page[bit / 8] ^= (uint8_t)(1U << bit % 8);
+}
+
+static void spoil_read(struct fault_store *f, const struct store_req *req)
+{
+	const uint8_t *other;
+
+	if (happens(f, FLIP))
+		flip_bit(f, req->buf);
+	if (happens(f, ZERO))
+		memset(req->buf, 0, PAGE_BYTES);
+	other = happens(f, STALE) ? other_page(f, req, true) : NULL;
+	if (other)
+		memcpy(req->buf, other, PAGE_BYTES);
+	other = happens(f, SWAP) ? other_page(f, req, false) : NULL;
+	if (other)
+		memcpy(req->buf, other, PAGE_BYTES);
+	other = happens(f, TORN) ? other_page(f, req, false) : NULL;
+	if (other)
+		memcpy((char *)req->buf + PAGE_BYTES / 2, other + PAGE_BYTES / 2, PAGE_BYTES / 2);
+}
+
+/* The buffer is the core's, who will compare: a copy is spoiled. */
+static void spoil_write(struct fault_store *f, struct request *r, struct store_req *out)
+{
+	remember(f, &r->req);
+	if (!happens(f, ROT))
+		return;
+	if (!r->own)
+		r->own = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
+	if (!r->own)
+		return;
+	memcpy(r->own, r->req.buf, PAGE_BYTES);
+	flip_bit(f, r->own);
+	out->buf = r->own;
+}
+
+/* ---- requests ---- */
+
+static void answer(struct fault_store *f, struct request *r, int res)
+{
+	r->res = res;
+	r->ready_ns = r->late_ns ? now_ns() + r->late_ns : 0;
+	f->nr_ready++;
+}
+
+/* True: the store behind is to have it, as *out. */
+static bool take(struct fault_store *f, const struct store_req *req, struct store_req *out)
+{
+	uint32_t i = f->free_head;
+	struct request *r = &f->open[i];
+
+	f->free_head = r->next_free;
+	r->req = *req;
+	r->ready_ns = NEVER;
+	r->late_ns = f->delay_ns + (f->jitter_ns ? draw(f) % f->jitter_ns : 0);
+	*out = *req;
+	out->tag = i;
+	if (happens(f, STUCK))
+		return false;
+	if (happens(f, FAIL)) {
+		answer(f, r, -EIO);
+		return false;
+	}
+	if (req->op == STORE_WRITE) {
+		spoil_write(f, r, out);
+		if (happens(f, LOST)) {
+			answer(f, r, 0);
+			return false;
+		}
+	}
+	return true;
+}
+
+static int ask_kid(struct fault_store *f)
+{
+	struct store_done done[64];
+	int n;
+
+	while ((n = f->kid->ops->reap(f->kid, done, 64)) > 0) {
+		for (int i = 0; i < n; i++) {
+			struct request *r = &f->open[done[i].tag];
+
+			if (r->req.op == STORE_READ && !done[i].res)
+				spoil_read(f, &r->req);
+			answer(f, r, done[i].res);
+		}
+	}
+	return n;
+}
+
+/* Sleepers are woken for what is ready first. */
+static void set_timer(struct fault_store *f)
+{
+	struct itimerspec t = {{0}, {0}};
+	uint64_t first = NEVER;
+
+	if (f->timer_fd < 0)
+		return;
+	for (uint32_t i = 0; f->nr_ready && i < OPEN_MAX_REQS; i++)
+		if (f->open[i].ready_ns < first)
+			first = f->open[i].ready_ns;
+	if (first != NEVER) {
+		t.it_value.tv_sec = (time_t)(first / 1000000000);
+		t.it_value.tv_nsec = (long)(first % 1000000000) + 1;
+	}
+	timerfd_settime(f->timer_fd, TFD_TIMER_ABSTIME, &t, NULL);
+}
+
+static int fault_submit(struct store *s, const struct store_req *req, unsigned int nr)
+{
+	struct fault_store *f = to_fault(s);
+	unsigned int taken = 0;
+	int n = 1;
+
+	/* One by one: what the store behind doesn't take now was never taken here. */
+	while (taken < nr && f->free_head != UINT32_MAX && n > 0) {
+		uint32_t i = f->free_head;
+		uint64_t rnd = f->rnd;
+		struct store_req out;
+
+		if (take(f, &req[taken], &out))
+			n = f->kid->ops->submit(f->kid, &out, 1);
+		if (n > 0) {
+			taken++;
+			continue;
+		}
+		f->open[i].next_free = f->free_head;
+		f->free_head = i;
+		f->rnd = rnd;
+	}
+	if (n < 0 && !taken)
+		return n;
+	n = ask_kid(f);
+	set_timer(f);
+	return n < 0 && !taken ? n : (int)taken;
+}
+
+static int fault_reap(struct store *s, struct store_done *out, unsigned int max)
+{
+	struct fault_store *f = to_fault(s);
+	int lost = ask_kid(f);
+	uint64_t now = f->nr_ready ? now_ns() : 0;
+	unsigned int got = 0;
+
+	for (uint32_t i = 0; f->nr_ready && got < max && i < OPEN_MAX_REQS; i++) {
+		struct request *r = &f->open[i];
+
+		if (r->ready_ns > now)
+			continue;
+		out[got++] = (struct store_done){.tag = r->req.tag, .res = r->res};
+		r->ready_ns = NEVER;
+		r->next_free = f->free_head;
+		f->free_head = i;
+		f->nr_ready--;
+	}
+	if (got)
+		set_timer(f);
+	return got ? (int)got : lost;
+}
+
+static int fault_pollfd(struct store *s)
+{
+	return to_fault(s)->epoll_fd;
+}
+
+static void fault_close(struct store *s)
+{
+	struct fault_store *f = to_fault(s);
+
+	if (!f)
+		return;
+	if (f->kid)
+		f->kid->ops->close(f->kid);
+	if (f->epoll_fd >= 0)
+		close(f->epoll_fd);
+	if (f->timer_fd >= 0)
+		close(f->timer_fd);
+	for (uint32_t i = 0; i < OPEN_MAX_REQS; i++)
+		free(f->open[i].own);
+	free(f->past);
+	free(f);
+}
+
+static const struct store_ops fault_ops = {
+	.scheme = "fault",
+	.submit = fault_submit,
+	.reap = fault_reap,
+	.pollfd = fault_pollfd,
+	.close = fault_close,
+};
+
+/* ---- opening ---- */
+
+static int parse_seed(const char *text, uint64_t *seed)
+{
+	char *end;
+
+	errno = 0;
+	*seed = strtoull(text, &end, 10);
+	if (errno || end == text || *end || *text == '-' || !*seed)
+		return err_set(-EINVAL, "'%.40s' is not a positive number", text);
+	return 0;
+}
+
+static int parse_one(struct fault_store *f, const struct spec_param *p)
+{
+	if (!strcmp(p->key, "delay"))
+		return units_parse_duration(p->value, &f->delay_ns);
+	if (!strcmp(p->key, "jitter"))
+		return units_parse_duration(p->value, &f->jitter_ns);
+	if (!strcmp(p->key, "seed"))
+		return parse_seed(p->value, &f->rnd);
+	for (int i = 0; i < CHANCES; i++)
+		if (!strcmp(p->key, chance_name[i]))
+			return units_parse_chance(p->value, &f->chance[i]);
+	return err_set(-EINVAL, "no such key: %.40s", p->key);
+}
+
+static int parse(struct fault_store *f, const struct spec *spec)
+{
+	if (spec->nr_kids != 1)
+		return err_set(-EINVAL, "store fault stands before one other: write for example "
+					"fault(delay=10us,ram)");
+	f->rnd = 1;
+	for (size_t i = 0; i < spec->nr_params; i++) {
+		int err = parse_one(f, &spec->param[i]);
+		char why[128];
+
+		if (!err)
+			continue;
+		snprintf(why, sizeof(why), "%s", err_text(err));
+		return err_set(err, "store fault: %s=%.40s: %s", spec->param[i].key,
+			       spec->param[i].value, why);
+	}
+	f->rnd *= 0x9e3779b97f4a7c15ULL; /* small seeds begin with many zeros */
+	return 0;
+}
+
+static int watch(struct fault_store *f, int fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	if (f->epoll_fd < 0)
+		f->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (f->epoll_fd < 0 || epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, fd, &ev))
+		return err_set(-errno, "store fault: %s", strerror(errno));
+	return 0;
+}
+
+static int prepare(struct fault_store *f)
+{
+	int kid_fd = f->kid->ops->pollfd(f->kid), err = 0;
+
+	f->store.nr_slots = f->kid->nr_slots;
+	f->store.quick = f->delay_ns + f->jitter_ns > 0;
+	f->past = f->chance[STALE] || f->chance[SWAP] || f->chance[TORN]
+			  ? calloc(PAST_PAGES, sizeof(*f->past))
+			  : NULL;
+	if (f->store.quick) {
+		f->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+		err = f->timer_fd < 0 ? err_set(-errno, "store fault: %s", strerror(errno))
+				      : watch(f, f->timer_fd);
+	}
+	if (!err && kid_fd >= 0)
+		err = watch(f, kid_fd);
+	return err;
+}
+
+static int fault_open(const struct spec *spec, const struct store_open_args *args,
+		      struct store **out)
+{
+	struct fault_store *f = calloc(1, sizeof(*f));
+	int err;
+
+	if (!f)
+		return err_set(-ENOMEM, "store fault: out of memory");
+	f->store.ops = &fault_ops;
+	f->epoll_fd = f->timer_fd = -1;
+	for (uint32_t i = 0; i < OPEN_MAX_REQS; i++)
+		f->open[i] = (struct request){
+			.ready_ns = NEVER, .next_free = i + 1 < OPEN_MAX_REQS ? i + 1 : UINT32_MAX};
+	err = parse(f, spec);
+	if (!err)
+		err = args->open_kid(spec->kid[0], args, &f->kid);
+	if (!err)
+		err = prepare(f);
+	if (err) {
+		fault_close(&f->store);
+		return err;
+	}
+	*out = &f->store;
+	return 0;
+}
+
+const struct store_type store_fault_type = {
+	.scheme = "fault",
+	.usage = "fault(KEY=VALUE,...,SPEC)  another, made slower or wrong on purpose",
+	.open = fault_open,
+};
