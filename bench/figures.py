@@ -9,6 +9,7 @@ import procfs
 import swapfile
 import zram
 from jobs import BenchError, median, rotated
+from programs import programs
 from replay import replay
 from report import Row
 from strangers import strangers
@@ -367,4 +368,5 @@ def disk(bench):
     return rows, raw
 
 
-ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk, replay, strangers)}
+ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk, replay, strangers,
+                                 programs)}

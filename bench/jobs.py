@@ -14,7 +14,8 @@ import tempfile
 import time
 
 TIMEOUT_S = 240
-PROGRAMS = ("access", "faults", "first", "fits", "kernels", "peak", "tcp", "touch")
+PROGRAMS = ("access", "faults", "first", "fits", "kernels", "pagerank", "peak",
+            "sort", "tcp", "touch")
 CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static"]
 OURS = ["rmem_client", "rmem_common", "rmem_base"]  # what "tcp" is linked with
 BARE = ["-nostdlib", "-ffreestanding", "-fno-stack-protector"]
