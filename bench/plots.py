@@ -49,24 +49,30 @@ def labelled(figure, axes, x, y):
 
 
 def slowdowns(program):
-    """Of each arm: its points, of (share, slowdown), None where it was ended."""
-    median = {(r["arm"], r["share"]): statistics.median(r["wall_s"])
-              for r in program["runs"] if r["wall_s"] and not r["too_slow"]}
-    alone_s, points = median["alone", 100], {}
+    """Of each arm: shares, slowdowns, and whether it was ended there, which was still more."""
+    alone = next(r for r in program["runs"] if r["arm"] == "alone")
+    alone_s, points = statistics.median(alone["wall_s"]), {}
     for r in program["runs"]:
-        at = r["arm"], r["share"]
-        if r["arm"] != "alone" and (at in median or r["too_slow"]):
-            value = median[at] / alone_s if at in median else None
-            points.setdefault(r["arm"], [(100, 1)]).append((r["share"], value))
-    return points
+        if r["too_slow"]:
+            value = program["limit"]
+        elif r["wall_s"]:
+            value = statistics.median(r["wall_s"]) / alone_s
+        else:
+            continue
+        points.setdefault(r["arm"], []).append((r["share"], value, r["too_slow"]))
+    first = points.pop("alone")
+    return {arm: first + p for arm, p in points.items()}
 
 
 def panel_of_program(panel, program):
-    for arm, points in slowdowns(program).items():
+    """Arms a little beside each other, so that none hides another."""
+    for i, (arm, points) in enumerate(slowdowns(program).items()):
         label, colour = arm_of(arm)
-        panel.plot(*zip(*(p for p in points if p[1])), "o-", label=label, color=colour)
-        for share in (s for s, value in points if not value):
-            panel.plot(share, program["limit"], "^", color=colour, markersize=9)
+        points = [(share + 1.5 * (i - 1), value, more) for share, value, more in points]
+        panel.plot(*zip(*((x, y) for x, y, _ in points)), label=label, color=colour)
+        for marker, which in (("o", False), ("^", True)):
+            for x, y in ((x, y) for x, y, more in points if more == which):
+                panel.plot(x, y, marker, color=colour)
     panel.set_yscale("log")
     panel.set_yticks([1, 2, 5, 10])
     panel.yaxis.set_major_formatter(ticker.ScalarFormatter())
