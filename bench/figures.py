@@ -11,6 +11,7 @@ import zram
 from jobs import BenchError, median, ratios, rotated
 from naive import naive
 from policies import policies
+from programs import programs
 from replay import replay
 from report import Row
 from strangers import strangers
@@ -366,4 +367,4 @@ def disk(bench):
 
 
 ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk, replay,
-                               strangers, naive, policies)}
+                               strangers, naive, policies, programs)}

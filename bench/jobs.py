@@ -14,8 +14,8 @@ import tempfile
 import time
 
 TIMEOUT_S = 240
-PROGRAMS = ("access", "ages", "busy", "faults", "first", "fits", "kernels", "naive", "peak",
-            "policies", "tcp", "touch")
+PROGRAMS = ("access", "ages", "busy", "faults", "first", "fits", "kernels", "naive",
+            "pagerank", "peak", "policies", "sort", "tcp", "touch")
 CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static"]
 CLIENT = ["rmem_client", "rmem_common", "rmem_base"]
 LINKED = {  # with parts of rmem, and libraries
@@ -29,6 +29,10 @@ LIBC = ctypes.CDLL(None)
 
 
 class BenchError(Exception):
+    pass
+
+
+class TooLong(BenchError):
     pass
 
 
@@ -70,11 +74,11 @@ class Job:
         if self.cgroup:
             self.cgroup.enter()
 
-    def _failed(self, why):
+    def _failed(self, why, kind=BenchError):
         with open(self.errors, encoding="utf-8", errors="replace") as f:
             said = f.read().strip().splitlines()
         self.kill()
-        raise BenchError(f"{self.name}: {why}{': ' + said[-1] if said else ''}")
+        raise kind(f"{self.name}: {why}{': ' + said[-1] if said else ''}")
 
     def line(self, timeout_s=TIMEOUT_S):
         """The next line of its output, decoded."""
@@ -82,7 +86,7 @@ class Job:
         while b"\n" not in self.buffer:
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.p.stdout], [], [], left)[0]:
-                self._failed("took too long")
+                self._failed("took too long", TooLong)
             data = os.read(self.p.stdout.fileno(), 65536)
             if not data:
                 self._failed("ended without saying what it measured")
@@ -95,17 +99,18 @@ class Job:
         self.p.stdin.flush()
 
     def wait(self, timeout_s=TIMEOUT_S):
-        """Waits for its end. Sets wall_s, cpu_s (with all it waited for) and stats."""
+        """Waits for its end. Sets wall_s, cpu_s (with all it waited for), peak_bytes and stats."""
         end = time.monotonic() + timeout_s
         fd = os.pidfd_open(self.pid)
         ended = select.select([fd], [], [], max(0, end - time.monotonic()))[0]
         self.wall_s = time.monotonic() - self.start
         os.close(fd)
         if not ended:
-            self._failed("took too long")
+            self._failed("took too long", TooLong)
         _, status, usage = os.wait4(self.pid, 0)
         self.p.returncode = os.waitstatus_to_exitcode(status)
         self.cpu_s = usage.ru_utime + usage.ru_stime
+        self.peak_bytes = usage.ru_maxrss << 10
         if self.p.returncode:
             self._failed(f"ended with status {self.p.returncode}")
         if self.stats_path:
@@ -182,11 +187,11 @@ class Bench:
         return os.path.join(self.temp, name)
 
     def start(self, name, *words, rmem=None, cgroup=None):
-        """A program of ours; rmem: options of rmem run, or None to run it alone."""
+        """A program of ours or a path; rmem: options of rmem run, or None to run it alone."""
         argv, stats = [self.program(name), *map(str, words)], None
         if rmem:
             stats = os.path.join(self.temp, "stats.json")
-            argv = [self.rmem, "run", "--stats", stats, *rmem, "--", *argv]
+            argv = [self.rmem, "run", "--stats", stats, *map(str, rmem), "--", *argv]
         return Job(self, argv, cgroup, stats)
 
     def attach(self, pid, *options):

@@ -3,6 +3,10 @@
 
 import json
 import os
+import subprocess
+import sys
+
+PYTHON = "/usr/bin/python3"  # Debian's, which Debian's packages are for
 
 
 class Row:
@@ -40,10 +44,21 @@ def replace(path, text):
     os.replace(path + ".new", path)
 
 
-def write(build, about, results):
+def draw(build):
+    """The names of the plots that could be made of results.json."""
+    plots = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plots.py")
+    p = subprocess.run([PYTHON, plots, folder(build)], stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, text=True, check=False)
+    if p.returncode:
+        print(p.stderr.strip().split("\n")[-1], file=sys.stderr)
+    return p.stdout.split()
+
+
+def write(build, about, results, plots=()):
     os.makedirs(folder(build), exist_ok=True)
     head = "\n".join(f"- {k}: {v}" for k, v in about.items())
     replace(os.path.join(folder(build), "results.md"),
-            f"# bench/run\n\n{head}\n\n{table(results)}\n")
+            f"# bench/run\n\n{head}\n\n{table(results)}\n" +
+            "".join(f"\n![{name}]({name})\n" for name in plots))
     replace(os.path.join(folder(build), "results.json"),
             json.dumps({"about": about, "figures": results}, indent=1) + "\n")

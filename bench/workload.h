@@ -42,6 +42,17 @@ static void print_part(const char *prefix, const uint32_t *ns, uint64_t nr)
 	       nr ? sum / nr : 0, prefix, nr ? ns[nr / 2] : 0, prefix, nr ? ns[nr * 99 / 100] : 0);
 }
 
+/* The 1st to the 99th percentile, and the 99.9th: what a plot of the distribution needs. */
+static void print_quantiles(const char *prefix, const uint32_t *ns, uint64_t nr)
+{
+	printf(", \"%s_quantiles_ns\": [", prefix);
+	for (uint64_t percent = 1; nr && percent <= 99; percent++)
+		printf("%u, ", ns[nr * percent / 100]);
+	if (nr)
+		printf("%u", ns[nr * 999 / 1000]);
+	printf("]");
+}
+
 static void report(struct series *s, uint64_t fill_ns)
 {
 	uint64_t first = 0;
@@ -53,6 +64,7 @@ static void report(struct series *s, uint64_t fill_ns)
 	       s->total_ns, s->nr, s->nr - first);
 	print_part("access", s->ns, s->nr);
 	print_part("refault", s->ns + first, s->nr - first);
+	print_quantiles("refault", s->ns + first, s->nr - first);
 	printf("}\n");
 }
 

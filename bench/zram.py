@@ -78,7 +78,7 @@ class Device:
 
 class Cgroup:
     def __init__(self, limit_bytes):
-        v1 = os.path.isfile(f"{V1}/memory.limit_in_bytes")
+        v1 = self.v1 = os.path.isfile(f"{V1}/memory.limit_in_bytes")
         self.path = os.path.join(V1 if v1 else V2, f"rmem-bench-{os.getpid()}")
         if not v1 and "memory" not in read(f"{V2}/cgroup.subtree_control").split():
             raise BenchError("the memory controller is not enabled for child cgroups")
@@ -94,6 +94,12 @@ class Cgroup:
     def enter(self):
         """The calling process, just before it becomes the job."""
         write(f"{self.path}/cgroup.procs", os.getpid())
+
+    def has_killed(self):
+        """Whether a process of it was ended because there was no memory for it."""
+        name = "oom_control" if self.v1 else "events"
+        return any(line.startswith("oom_kill ") and not line.endswith(" 0")
+                   for line in read(f"{self.path}/memory.{name}").splitlines())
 
     def close(self):
         retried(lambda: os.rmdir(self.path))

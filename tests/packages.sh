@@ -11,6 +11,9 @@ packaging_packages=(debhelper dpkg-dev lintian libcap2-bin scdoc systemd)
 # What the suite runs under rmem, beside the demo's.
 program_packages=(stress-ng sqlite3 xz-utils python3-numpy openjdk-17-jdk-headless nodejs golang-go
                   postgresql hpcc openmpi-bin)
+# What bench/run measures, and what it draws with.
+bench_packages=(libopenblas0-pthread python3-matplotlib python3-numpy python3-sklearn redis-server
+                sqlite3)
 test_packages=(clang-format codespell shellcheck procps bash-completion groff-base man-db
                iproute2 util-linux "${packaging_packages[@]}" "${demo_packages[@]}"
                "${program_packages[@]}")
