@@ -411,7 +411,7 @@ static uint64_t wait_ns(const struct pager *p)
 {
 	uint64_t now = capture_now_ns(), ns = UINT64_MAX;
 
-	if (p->again || may_spin(p, now))
+	if (p->again || may_spin(p, now) || (p->store->quick && core_busy(p->capture.core)))
 		return 0;
 	if (p->running)
 		ns = p->poll_ns > now ? p->poll_ns - now : 0;

@@ -8,7 +8,8 @@
  *
  * for example  ram   shm:/run/rmem.sock   fault(delay=10us,tcp:a:7770,timeout=5)
  * A comma inside parentheses starts the next spec unless what follows is
- * key=value: that belongs to the leaf before it, or to the wrapper if there is none yet. Parsing knows no scheme; who opens it does.
+ * key=value: that belongs to the leaf before it, or to the wrapper where there is
+ * none yet. Parsing knows no scheme; who opens it does.
  */
 #ifndef RMEM_COMMON_SPEC_H
 #define RMEM_COMMON_SPEC_H

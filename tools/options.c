@@ -286,7 +286,8 @@ const char options_more[] =
 	"SPEC is tcp:HOST[:PORT] (an rmemd on another machine; port 7770 if not said;\n"
 	"further ,timeout=SECONDS without progress until it is given up, default 10),\n"
 	"shm:/PATH (an rmemd here), file:/PATH[,size=SIZE] (a disk: a new file, or a\n"
-	"directory for one) or ram (this machine, for trying out).\n"
+	"directory for one) or ram (this machine, for trying out). fault(KEY=VALUE,...,\n"
+	"SPEC) is another one, made slower or wrong on purpose: see rmem(1).\n"
 	"\n"
 	"Options that are not given are looked for in the environment (RMEM_LOCAL,\n"
 	"RMEM_SERVER, ...), then in the file of --config or RMEM_CONFIG, then in\n"
@@ -303,29 +304,45 @@ void options_init(struct options *o)
 	o->now.kind = FROM_OPTION;
 }
 
-/* Do the remote pages take memory that we have yet to find on this machine? */
-static bool is_ours(const struct run_config *cfg)
+/* Are all stores of the spec such ones? */
+static bool all_are(const struct spec *s, bool (*such)(const struct spec *))
 {
-	for (unsigned int i = 0; i < cfg->nr_servers; i++)
-		if (strcmp(cfg->server[i], "ram"))
+	for (size_t i = 0; i < s->nr_kids; i++)
+		if (!all_are(s->kid[i], such))
 			return false;
-	return true;
+	return s->nr_kids || such(s);
 }
 
-/* Do they live in the memory of this machine, whoever found it? */
-static bool is_here(const struct run_config *cfg)
+static bool every_server(const struct run_config *cfg, bool (*such)(const struct spec *))
 {
-	static const char *const here[] = {"ram", "shm:", "tcp:127.", "tcp:localhost", "tcp:[::1]"};
+	bool all = true;
 
-	for (unsigned int i = 0; i < cfg->nr_servers; i++) {
-		bool found = false;
+	for (unsigned int i = 0; i < cfg->nr_servers && all; i++) {
+		struct spec *s = NULL;
 
-		for (unsigned int k = 0; k < sizeof(here) / sizeof(*here); k++)
-			found = found || !strncmp(cfg->server[i], here[k], strlen(here[k]));
-		if (!found)
-			return false;
+		all = !spec_parse(cfg->server[i], &s) && all_are(s, such);
+		spec_free(s);
 	}
-	return true;
+	return all;
+}
+
+/* Pages that take memory which we have yet to find on this machine. */
+static bool is_ours(const struct spec *s)
+{
+	return !strcmp(s->scheme, "ram");
+}
+
+/* Or that live in the memory of this machine, whoever found it. */
+static bool is_here(const struct spec *s)
+{
+	static const char *const loopback[] = {"127.", "localhost", "[::1]"};
+
+	if (is_ours(s) || !strcmp(s->scheme, "shm"))
+		return true;
+	for (size_t i = 0; i < 3 && !strcmp(s->scheme, "tcp"); i++)
+		if (!strncmp(s->rest, loopback[i], strlen(loopback[i])))
+			return true;
+	return false;
 }
 
 static uint64_t spare_bytes(const struct meminfo *mem, uint64_t local_bytes)
@@ -351,7 +368,7 @@ static void default_remote(struct options *o, uint64_t spare)
 	o->cfg.remote_bytes = 3 * o->cfg.local_bytes;
 	if (o->cfg.remote_bytes > session_capacity(&o->cfg))
 		o->cfg.remote_bytes = session_capacity(&o->cfg);
-	if (is_ours(&o->cfg) && o->cfg.remote_bytes > most)
+	if (every_server(&o->cfg, is_ours) && o->cfg.remote_bytes > most)
 		o->cfg.remote_bytes = most;
 }
 
@@ -383,7 +400,7 @@ int options_complete(struct options *o)
 		o->cfg.local_auto = true;
 	if (o->cfg.local_auto)
 		o->cfg.local_bytes = mem.available_bytes / 2;
-	o->cfg.here = is_here(&o->cfg);
+	o->cfg.here = every_server(&o->cfg, is_here);
 	if (o->cfg.local_bytes < RUN_LOCAL_MIN)
 		return err_set(-ENOMEM,
 			       "only %" PRIu64 " MiB of memory are available here: rmem"
@@ -394,7 +411,7 @@ int options_complete(struct options *o)
 		default_remote(o, spare);
 	o->cfg.local_bytes &= PAGE_MASK;
 	o->cfg.remote_bytes = (o->cfg.remote_bytes + PAGE_BYTES - 1) & PAGE_MASK;
-	if (is_ours(&o->cfg) && (o->cfg.remote_bytes > spare || !o->cfg.remote_bytes))
+	if (every_server(&o->cfg, is_ours) && (o->cfg.remote_bytes > spare || !o->cfg.remote_bytes))
 		return too_large(o, spare);
 	return 0;
 }

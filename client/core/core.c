@@ -130,8 +130,9 @@ bool core_run(struct core *c)
 	io_submit_reads(c);
 	io_submit_writes(c);
 	/* After the last was taken in, messages may be read again. */
-	return took || (c->st->moving_pages == 0 && evict_target_bytes(c) && frames_for_bulk(c) &&
-			c->st->q_head.v);
+	return took || (c->st->nr_urgent && c->st->nr_dirty) ||
+	       (c->st->moving_pages == 0 && evict_target_bytes(c) && frames_for_bulk(c) &&
+		c->st->q_head.v);
 }
 
 /* ---- invariants ---- */

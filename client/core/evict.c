@@ -14,8 +14,10 @@
 #define RESWEEP_NS  100000000ULL
 #define STUCK_NS    5000000000ULL
 
-/* So many are copied out and summed up before anybody who waits is answered. */
-#define TAKE_PAGES 8U
+/* So many are copied out and summed up before anybody who waits is answered: fewer, when
+ * it is known that somebody does. */
+#define TAKE_PAGES   8U
+#define TAKE_HURRIED 2U
 
 static uint64_t anon_cap(const struct core *c)
 {
@@ -456,8 +458,9 @@ bool take_in_run(struct core *c)
 	for (struct space *s = space_first(c); s && c->st->nr_moved; s = space_next(c, s))
 		for (unsigned int h = 0; h < CORE_HALVES; h++)
 			if (s->half[h].moved) {
-				take_some_in(c, s, &s->half[h],
-					     first_of(&s->half[h].want, TAKE_PAGES));
+				unsigned int nr = c->st->nr_urgent ? TAKE_HURRIED : TAKE_PAGES;
+
+				take_some_in(c, s, &s->half[h], first_of(&s->half[h].want, nr));
 				return true;
 			}
 	return false;

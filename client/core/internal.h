@@ -61,6 +61,7 @@ struct frame {
 	bool away;	  /* the bytes come from the store, not from the job */
 	bool marker;	  /* stands by until it is touched, which goes on with a plan */
 	bool submitted;	  /* the store has the request */
+	bool urgent;	  /* and knows that somebody waits */
 	bool has_slot;	  /* and one reference to it */
 	uint64_t slot;
 	uint64_t since_ns; /* when the waiter's fault was read */
@@ -151,6 +152,7 @@ struct state {
 	uint32_t clean_head, clean_tail, nr_clean;
 	uint32_t dirty_head, dirty_tail, nr_dirty;
 	uint32_t nr_writing, nr_fetching;
+	uint32_t nr_urgent;	     /* of those that are being fetched */
 	uint32_t reserve;	     /* frames kept for demand */
 	uint32_t ask_head, ask_tail; /* fetching frames not yet submitted, urgent first */
 

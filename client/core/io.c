@@ -7,6 +7,7 @@
 #include "client/core/internal.h"
 
 #define IO_BATCH   64U
+#define IO_HURRIED 8U /* written at once while somebody waits for a page: it may be there soon */
 #define IO_RETRIES 8U
 
 void io_submit_reads(struct core *c)
@@ -34,6 +35,8 @@ void io_submit_reads(struct core *c)
 		for (int i = 0; i < taken; i++) {
 			frame_unlist(c, req[i].tag);
 			c->frames[req[i].tag].submitted = true;
+			c->frames[req[i].tag].urgent = req[i].urgent;
+			st->nr_urgent += req[i].urgent;
 			st->nr_fetching++;
 		}
 		io_reap(c);
@@ -95,10 +98,10 @@ void io_submit_writes(struct core *c)
 	struct store_req req[IO_BATCH];
 
 	while (st->dirty_head != NO_FRAME && !st->lost) {
-		unsigned int nr = 0;
+		unsigned int nr = 0, max = st->nr_urgent ? IO_HURRIED : IO_BATCH;
 		int taken;
 
-		for (uint32_t f = st->dirty_head; f != NO_FRAME && nr < IO_BATCH;
+		for (uint32_t f = st->dirty_head; f != NO_FRAME && nr < max;
 		     f = c->frames[f].next) {
 			if (!need_slot(c, &c->frames[f]))
 				break;
@@ -120,7 +123,7 @@ void io_submit_writes(struct core *c)
 			st->nr_writing++;
 		}
 		io_reap(c);
-		if (taken < (int)nr)
+		if (taken < (int)nr || st->nr_urgent)
 			return;
 	}
 }
@@ -179,6 +182,8 @@ static bool fetched(struct core *c, uint32_t i, int res)
 	struct rec *r;
 
 	st->nr_fetching--;
+	st->nr_urgent -= f->urgent;
+	f->urgent = false;
 	if (!ch) {
 		f->state = FRAME_HELD;
 		frame_put(c, i);

@@ -61,8 +61,8 @@ struct store_ops {
 struct store {
 	const struct store_ops *ops;
 	uint64_t nr_slots;
-	bool quick; /* what is in flight may be done within microseconds: to look is better
-		     * than to wait for the descriptor */
+	bool quick; /* what is in flight is done within microseconds: while there is any, reap()
+		     * is called again and again, and pollfd() need not tell of it */
 };
 
 #endif

@@ -12,7 +12,7 @@
  *	rot=P        a write with one bit changed on the way
  *	flip=P       a read with one bit changed
  *	zero=P       a read of zeros
- *	stale=P      a read of what the slot had before it was last written, if that is known
+ *	stale=P      a read of what the slot had before it was last written; of 256 slots
  *	swap=P       a read of another slot
  *	torn=P       a read, half of which is of another page
  *	seed=N       the same chances again, for the same requests in the same order
@@ -31,8 +31,9 @@
 #include "common/base/err.h"
 #include "common/base/units.h"
 
-#define OPEN_MAX_REQS 4096U /* taken and not yet told of */
-#define PAST_PAGES    256U  /* written lately */
+#define OPEN_MAX_REQS 4096U   /* taken and not yet told of */
+#define PAST_SLOTS    256U    /* of which it is known what they held */
+#define LOOK_NS	      200000U /* a timer costs some 10 us: what is late by less is looked for */
 #define NEVER	      UINT64_MAX
 
 enum chance { FAIL, STUCK, LOST, ROT, FLIP, ZERO, STALE, SWAP, TORN, CHANCES };
@@ -44,14 +45,15 @@ static const char *const chance_name[CHANCES] = {"fail", "stuck", "lost", "rot",
 struct request {
 	struct store_req req;
 	int res;
-	uint64_t late_ns, ready_ns; /* NEVER: the store behind has it, or it is stuck */
-	uint8_t *own;		    /* a changed copy of what is written; kept for later */
+	uint64_t late_ns, ready_ns;
+	uint8_t *own; /* a changed copy of what is written; kept for later */
 	uint32_t next_free;
 };
 
+/* What was written to one slot of past_every. */
 struct past {
-	uint64_t slot;
-	uint8_t bytes[PAGE_BYTES];
+	uint8_t now[PAGE_BYTES], before[PAGE_BYTES];
+	unsigned int versions;
 };
 
 struct fault_store {
@@ -60,9 +62,10 @@ struct fault_store {
 	uint64_t delay_ns, jitter_ns, chance[CHANCES], rnd;
 	int epoll_fd, timer_fd; /* -1: neither is needed */
 	struct request open[OPEN_MAX_REQS];
-	uint32_t free_head, nr_ready; /* ready or to be so: answered by the store behind */
-	struct past *past;
-	uint64_t nr_past;
+	uint32_t free_head;
+	uint32_t ready[OPEN_MAX_REQS], nr_ready; /* or to be so: the store behind has answered */
+	struct past *past;			 /* PAST_SLOTS; NULL: none is needed */
+	uint64_t past_every;
 };
 
 static struct fault_store *to_fault(struct store *s)
@@ -96,24 +99,32 @@ static bool happens(struct fault_store *f, enum chance what)
 
 static void remember(struct fault_store *f, const struct store_req *req)
 {
-	struct past *p = f->past ? &f->past[f->nr_past++ % PAST_PAGES] : NULL;
+	struct past *p = f->past ? &f->past[req->slot / f->past_every % PAST_SLOTS] : NULL;
 
-	if (!p)
+	if (!p || req->slot % f->past_every)
 		return;
-	p->slot = req->slot;
-	memcpy(p->bytes, req->buf, PAGE_BYTES);
+	memcpy(p->before, p->now, PAGE_BYTES);
+	memcpy(p->now, req->buf, PAGE_BYTES);
+	p->versions += p->versions < 2;
 }
 
-/* A page of the @same slot that is not what @req read, or one of another slot. */
-static const uint8_t *other_page(struct fault_store *f, const struct store_req *req, bool same)
+/* What the slot held before it was last written. */
+static const uint8_t *older(const struct fault_store *f, const struct store_req *req)
 {
-	uint64_t known = f->nr_past < PAST_PAGES ? f->nr_past : PAST_PAGES, at = draw(f);
+	const struct past *p = &f->past[req->slot / f->past_every % PAST_SLOTS];
 
-	for (uint64_t i = 0; i < known; i++) {
-		const struct past *p = &f->past[(at + i) % known];
+	return req->slot % f->past_every || p->versions < 2 ? NULL : p->before;
+}
 
-		if ((p->slot == req->slot) == same && memcmp(p->bytes, req->buf, PAGE_BYTES))
-			return p->bytes;
+static const uint8_t *another(struct fault_store *f, const struct store_req *req)
+{
+	uint64_t first = draw(f);
+
+	for (uint64_t i = 0; i < PAST_SLOTS; i++) {
+		const struct past *p = &f->past[(first + i) % PAST_SLOTS];
+
+		if (p->versions && memcmp(p->now, req->buf, PAGE_BYTES))
+			return p->now;
 	}
 	return NULL;
 }
@@ -133,13 +144,13 @@ static void spoil_read(struct fault_store *f, const struct store_req *req)
 		flip_bit(f, req->buf);
 	if (happens(f, ZERO))
 		memset(req->buf, 0, PAGE_BYTES);
-	other = happens(f, STALE) ? other_page(f, req, true) : NULL;
+	other = happens(f, STALE) ? older(f, req) : NULL;
 	if (other)
 		memcpy(req->buf, other, PAGE_BYTES);
-	other = happens(f, SWAP) ? other_page(f, req, false) : NULL;
+	other = happens(f, SWAP) ? another(f, req) : NULL;
 	if (other)
 		memcpy(req->buf, other, PAGE_BYTES);
-	other = happens(f, TORN) ? other_page(f, req, false) : NULL;
+	other = happens(f, TORN) ? another(f, req) : NULL;
 	if (other)
 		memcpy((char *)req->buf + PAGE_BYTES / 2, other + PAGE_BYTES / 2, PAGE_BYTES / 2);
 }
@@ -165,7 +176,7 @@ static void answer(struct fault_store *f, struct request *r, int res)
 {
 	r->res = res;
 	r->ready_ns = r->late_ns ? now_ns() + r->late_ns : 0;
-	f->nr_ready++;
+	f->ready[f->nr_ready++] = (uint32_t)(r - f->open);
 }
 
 /* True: the store behind is to have it, as *out. */
@@ -176,7 +187,6 @@ static bool take(struct fault_store *f, const struct store_req *req, struct stor
 
 	f->free_head = r->next_free;
 	r->req = *req;
-	r->ready_ns = NEVER;
 	r->late_ns = f->delay_ns + (f->jitter_ns ? draw(f) % f->jitter_ns : 0);
 	*out = *req;
 	out->tag = i;
@@ -221,9 +231,9 @@ static void set_timer(struct fault_store *f)
 
 	if (f->timer_fd < 0)
 		return;
-	for (uint32_t i = 0; f->nr_ready && i < OPEN_MAX_REQS; i++)
-		if (f->open[i].ready_ns < first)
-			first = f->open[i].ready_ns;
+	for (uint32_t i = 0; i < f->nr_ready; i++)
+		if (f->open[f->ready[i]].ready_ns < first)
+			first = f->open[f->ready[i]].ready_ns;
 	if (first != NEVER) {
 		t.it_value.tv_sec = (time_t)(first / 1000000000);
 		t.it_value.tv_nsec = (long)(first % 1000000000) + 1;
@@ -267,16 +277,17 @@ static int fault_reap(struct store *s, struct store_done *out, unsigned int max)
 	uint64_t now = f->nr_ready ? now_ns() : 0;
 	unsigned int got = 0;
 
-	for (uint32_t i = 0; f->nr_ready && got < max && i < OPEN_MAX_REQS; i++) {
-		struct request *r = &f->open[i];
+	for (uint32_t i = 0; i < f->nr_ready && got < max;) {
+		struct request *r = &f->open[f->ready[i]];
 
-		if (r->ready_ns > now)
+		if (r->ready_ns > now) {
+			i++;
 			continue;
+		}
 		out[got++] = (struct store_done){.tag = r->req.tag, .res = r->res};
-		r->ready_ns = NEVER;
 		r->next_free = f->free_head;
-		f->free_head = i;
-		f->nr_ready--;
+		f->free_head = f->ready[i];
+		f->ready[i] = f->ready[--f->nr_ready];
 	}
 	if (got)
 		set_timer(f);
@@ -375,13 +386,16 @@ static int watch(struct fault_store *f, int fd)
 static int prepare(struct fault_store *f)
 {
 	int kid_fd = f->kid->ops->pollfd(f->kid), err = 0;
+	uint64_t late;
 
 	f->store.nr_slots = f->kid->nr_slots;
-	f->store.quick = f->delay_ns + f->jitter_ns > 0;
+	f->past_every = (f->kid->nr_slots + PAST_SLOTS - 1) / PAST_SLOTS;
+	late = f->delay_ns + f->jitter_ns;
+	f->store.quick = late && late < LOOK_NS;
 	f->past = f->chance[STALE] || f->chance[SWAP] || f->chance[TORN]
-			  ? calloc(PAST_PAGES, sizeof(*f->past))
+			  ? calloc(PAST_SLOTS, sizeof(*f->past))
 			  : NULL;
-	if (f->store.quick) {
+	if (late && !f->store.quick) {
 		f->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 		err = f->timer_fd < 0 ? err_set(-errno, "store fault: %s", strerror(errno))
 				      : watch(f, f->timer_fd);
@@ -402,8 +416,7 @@ static int fault_open(const struct spec *spec, const struct store_open_args *arg
 	f->store.ops = &fault_ops;
 	f->epoll_fd = f->timer_fd = -1;
 	for (uint32_t i = 0; i < OPEN_MAX_REQS; i++)
-		f->open[i] = (struct request){
-			.ready_ns = NEVER, .next_free = i + 1 < OPEN_MAX_REQS ? i + 1 : UINT32_MAX};
+		f->open[i].next_free = i + 1 < OPEN_MAX_REQS ? i + 1 : UINT32_MAX;
 	err = parse(f, spec);
 	if (!err)
 		err = args->open_kid(spec->kid[0], args, &f->kid);

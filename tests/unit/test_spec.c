@@ -68,15 +68,40 @@ static void wrappers_nest_and_commas_find_their_owner(void **state)
 	assert_string_equal(s->kid[2]->rest, "b");
 	assert_int_equal(s->nr_params, 0);
 	spec_free(s);
+	s = parse("fault(delay=1us,flip=0.1,tcp:a:1,timeout=3)");
+	assert_string_equal(spec_param(s, "delay"), "1us");
+	assert_string_equal(spec_param(s, "flip"), "0.1");
+	assert_int_equal(s->nr_kids, 1);
+	assert_string_equal(spec_param(s->kid[0], "timeout"), "3");
+	spec_free(s);
 }
 
 static void what_is_no_spec_is_refused_with_place_and_remedy(void **state)
 {
 	static const char *const wrong[] = {
-		"",	      ":",	     "shm:",	     "1ram",	  "ram,",
-		"ram,ram",    "ram)",	     "ram x",	     "mirror(",	  "mirror()",
-		"mirror(ram", "mirror(ram,", "mirror(ram,)", "mirror(,)", "a(b)c",
-		"ram,k=",     "ram,k=1,k=2", " ram",	     "-",	  "ram,=1",
+		"",
+		":",
+		"shm:",
+		"1ram",
+		"ram,",
+		"ram,ram",
+		"ram)",
+		"ram x",
+		"mirror(",
+		"mirror()",
+		"mirror(ram",
+		"mirror(ram,",
+		"mirror(ram,)",
+		"mirror(,)",
+		"a(b)c",
+		"ram,k=",
+		"ram,k=1,k=2",
+		" ram",
+		"-",
+		"ram,=1",
+		"fault(k=,ram)",
+		"fault(k=1,k=2,ram)",
+		"fault(k=1,,ram)",
 	};
 	struct spec *s;
 

@@ -51,6 +51,35 @@ static void sizes_are_read_as_people_write_them(void **state)
 	expect_size("1.00000000000000000000000000000000000001K", 1024);
 }
 
+static void times_and_chances(void **state)
+{
+	static const char *const no_time[] = {"", "5", "us", "5 us", "-1us", "1h", "5usx", "nan"};
+	static const char *const no_chance[] = {"",  "-0.1", "1.1",  "101%",
+						"x", "0.1x", "50%%", "5e-1"};
+	uint64_t x = 77;
+
+	(void)state;
+	assert_int_equal(units_parse_duration("10us", &x), 0);
+	assert_int_equal(x, 10000);
+	assert_int_equal(units_parse_duration("1.5ms", &x), 0);
+	assert_int_equal(x, 1500000);
+	assert_int_equal(units_parse_duration("0ns", &x), 0);
+	assert_int_equal(x, 0);
+	assert_int_equal(units_parse_duration("3601s", &x), -ERANGE);
+	for (unsigned int i = 0; i < 8; i++)
+		assert_int_equal(units_parse_duration(no_time[i], &x), -EINVAL);
+	assert_int_equal(units_parse_chance("0", &x), 0);
+	assert_int_equal(x, 0);
+	assert_int_equal(units_parse_chance("0.25", &x), 0);
+	assert_int_equal(x, 1U << 30);
+	assert_int_equal(units_parse_chance("25%", &x), 0);
+	assert_int_equal(x, 1U << 30);
+	assert_int_equal(units_parse_chance("1", &x), 0);
+	assert_int_equal(x, 1ULL << 32);
+	for (unsigned int i = 0; i < 8; i++)
+		assert_int_equal(units_parse_chance(no_chance[i], &x), -EINVAL);
+}
+
 static void what_is_no_size_is_refused(void **state)
 {
 	static const char *const wrong[] = {
@@ -154,6 +183,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes_are_read_as_people_write_them),
+		cmocka_unit_test(times_and_chances),
 		cmocka_unit_test(what_is_no_size_is_refused),
 		cmocka_unit_test(zero_and_too_large_are_out_of_range),
 		cmocka_unit_test(a_wrong_size_is_named),
