@@ -17,7 +17,8 @@ except ImportError:
 ARMS = {
     "rmem": ("rmem, ram", "#0072b2"), "ram": ("rmem, ram", "#0072b2"),
     "shm": ("rmem, shm", "#009e73"), "zram": ("swap on zram", "#d55e00"),
-    "file": ("swap in a file", "#cc79a7"),
+    "file": ("swap in a file", "#cc79a7"), "late": ("rmem, ram and 10 us", "#56b4e9"),
+    "tcp": ("rmem, tcp on this machine", "#e69f00"),
 }
 QUANTILES = [*range(1, 100), 99.9]
 

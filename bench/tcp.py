@@ -12,13 +12,13 @@ from report import Row
 PAGE, GB = 4096, 1e9
 
 
-def start_server(bench):
+def start_server(bench, capacity="256M"):
     """An rmemd on a free port of 127.0.0.1; HOST:PORT of it."""
     log = os.path.join(bench.temp, "rmemd.log")
     with open(log, "wb") as f:
         p = subprocess.Popen(
             [os.path.join(os.path.dirname(bench.rmem), "rmemd"), "--listen", "tcp:127.0.0.1:0",
-             "--capacity", "256M"], stdin=subprocess.DEVNULL, stdout=f, stderr=f,
+             "--capacity", capacity], stdin=subprocess.DEVNULL, stdout=f, stderr=f,
             preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
     bench.undo.append(lambda: (p.kill(), p.wait()))
     end = time.monotonic() + 10

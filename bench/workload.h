@@ -2,8 +2,9 @@
 /*
  * PATTERN MIB COUNT [THREADS]: fills memory, then touches one word in COUNT
  * pages, and times each access. PATTERN is random-read, random-write,
- * sequential-read, sequential-write, strides (17 pages) or streams (8 by
- * turns). Every page is checked as it is read, and no write may be lost.
+ * sequential-read, sequential-write, strides (17 pages), streams (8 by turns),
+ * zipf (scattered over all pages) or scan (half of it in order, half to a fifth
+ * of the pages). Every page is checked as it is read, and no write may be lost.
  * Of several threads (one if not said) each touches COUNT pages, goes on where
  * the one before ends, and writes its own word of a page.
  *
@@ -92,14 +93,62 @@ static uint64_t in_streams(uint64_t i, uint64_t nr)
 	return i % STREAMS * (nr / STREAMS) + i / STREAMS % (nr / STREAMS);
 }
 
+/* All pages are different: 40503 is prime. */
+static uint64_t scattered(uint64_t rank, uint64_t nr)
+{
+	return rank * 40503 % nr;
+}
+
+static double chance(uint64_t i)
+{
+	return (double)(mix64(i * 2654435761 + 99) >> 11) / (double)(1ULL << 53);
+}
+
+/* The n-th of all pages is touched 1/n times as often as the first. */
+static uint64_t by_zipf(uint64_t i, uint64_t nr)
+{
+	static double *sum; /* of the chances of all up to this one */
+	uint64_t low = 0, high = nr - 1;
+	double x;
+
+	if (!sum) {
+		double all = 0;
+
+		sum = map_bytes(nr * sizeof(*sum));
+		for (uint64_t k = 0; k < nr; k++)
+			sum[k] = all += 1 / (double)(k + 1);
+	}
+	x = chance(i) * sum[nr - 1];
+	while (low < high) {
+		uint64_t mid = (low + high) / 2;
+
+		if (sum[mid] < x)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return scattered(low, nr);
+}
+
+/* Half of the touches to a fifth of all pages, half to all in order. */
+static uint64_t by_scan(uint64_t i, uint64_t nr)
+{
+	return i % 2 ? i / 2 % nr : scattered((uint64_t)(chance(i) * (double)(nr / 5)), nr);
+}
+
 static const struct pattern {
 	const char *name;
 	uint64_t (*page)(uint64_t i, uint64_t nr);
 	int write;
 } patterns[] = {
-	{"random-read", at_random, 0},	     {"random-write", at_random, 1},
-	{"sequential-read", in_sequence, 0}, {"sequential-write", in_sequence, 1},
-	{"strides", by_strides, 0},	     {"streams", in_streams, 0},
+	{"random-read", at_random, 0},
+	{"random-write", at_random, 1},
+	{"sequential-read", in_sequence, 0},
+	{"sequential-write", in_sequence, 1},
+	{"strides", by_strides, 0},
+	{"streams", in_streams, 0},
+	{"zipf", by_zipf, 0},
+	{"scan", by_scan, 0},
 };
 
 static const struct pattern *find(const char *name)
