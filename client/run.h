@@ -32,7 +32,8 @@ struct run_config {
 	const char *server[RUN_MAX_SERVERS]; /* SPEC texts; none: a private server */
 	unsigned int nr_servers;
 	bool on_loss_sigbus;
-	bool no_bpf; /* faults by userfaultfd alone */
+	bool no_bpf;	    /* faults by userfaultfd alone */
+	const char *policy; /* its name; NULL: the default */
 	bool summary;
 	const char *stats_path;		       /* NULL: none */
 	const char *record_path, *replay_path; /* NULL: none; not both */

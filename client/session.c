@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/policy/readahead.h"
 #include "client/policy/recorder.h"
 #include "client/policy/replay.h"
 #include "client/policy/streams.h"
@@ -167,6 +168,14 @@ int session_open_store(const struct run_config *cfg, int sock_fd, struct store *
 
 /* ---- the policy ---- */
 
+const struct policy_ops *const *session_policies(void)
+{
+	static const struct policy_ops *const policies[] = {&policy_streams, &policy_readahead,
+							    NULL};
+
+	return policies;
+}
+
 static struct {
 	struct streams streams;
 	struct recorder recorder;
@@ -179,14 +188,22 @@ static void note(void *ctx, space_id space, uint64_t va)
 	record_add(ctx, replay_key(space, va));
 }
 
+static const struct policy_ops *by_name(const char *name)
+{
+	const struct policy_ops *const *p = session_policies();
+
+	while (name && p[1] && strcmp((*p)->name, name))
+		p++;
+	return *p;
+}
+
+/* Above the policy that *ops and *ctx are. */
 static int open_recorder(const char *path, const struct policy_ops **ops, void **ctx)
 {
 	int err = record_create(path, &policy.record);
 
-	policy.recorder = (struct recorder){.note = note,
-					    .note_ctx = policy.record,
-					    .below = &policy_streams,
-					    .below_ctx = &policy.streams};
+	policy.recorder = (struct recorder){
+		.note = note, .note_ctx = policy.record, .below = *ops, .below_ctx = *ctx};
 	*ops = &policy_recorder;
 	*ctx = &policy.recorder;
 	return err;
@@ -206,7 +223,7 @@ static int open_replay(const char *path, const struct policy_ops **ops, void **c
 		return err_set(-ENOMEM, "--replay %s: out of memory", path);
 	}
 	/* Both are kept until the process ends. */
-	replay_init(&policy.replay, key, order, nr, &policy_streams, &policy.streams);
+	replay_init(&policy.replay, key, order, nr, *ops, *ctx);
 	*ops = &policy_replay;
 	*ctx = &policy.replay;
 	return 0;
@@ -214,8 +231,8 @@ static int open_replay(const char *path, const struct policy_ops **ops, void **c
 
 int session_open_policy(const struct run_config *cfg, const struct policy_ops **ops, void **ctx)
 {
-	*ops = &policy_streams;
-	*ctx = &policy.streams;
+	*ops = by_name(cfg->policy);
+	*ctx = &policy.streams; /* readahead keeps nothing */
 	if (cfg->record_path)
 		return open_recorder(cfg->record_path, ops, ctx);
 	return cfg->replay_path ? open_replay(cfg->replay_path, ops, ctx) : 0;

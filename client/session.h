@@ -14,6 +14,9 @@
 /* All store types, NULL at the end. */
 const struct store_type *const *session_stores(void);
 
+/* All policies that can be asked for by name, NULL at the end; the first is the default. */
+const struct policy_ops *const *session_policies(void);
+
 /* What the servers named can hold together; UINT64_MAX unless each has a size=. */
 uint64_t session_capacity(const struct run_config *cfg);
 
@@ -22,8 +25,8 @@ uint64_t session_capacity(const struct run_config *cfg);
 int session_open_store(const struct run_config *cfg, int sock_fd, struct store **out)
 	__attribute__((warn_unused_result));
 
-/* What decides, as the configuration says: the default policy, recording, or going by
- * a recording. Once. 0; -errno with err text. */
+/* What decides, as the configuration says: a policy by its name, and above it recording, or
+ * going by a recording. Once. 0; -errno with err text. */
 int session_open_policy(const struct run_config *cfg, const struct policy_ops **ops, void **ctx)
 	__attribute__((warn_unused_result));
 

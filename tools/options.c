@@ -187,6 +187,18 @@ static int set_bpf(void *ctx, const char *value)
 	return err_set(-EINVAL, "'%.40s' is unknown: auto or off", value);
 }
 
+static int set_policy(void *ctx, const char *value)
+{
+	struct options *o = ctx;
+
+	o->cfg.policy = value;
+	took(o, OPTION_POLICY, value);
+	for (const struct policy_ops *const *p = session_policies(); *p; p++)
+		if (!strcmp((*p)->name, value))
+			return 0;
+	return err_set(-EINVAL, "'%.40s' is unknown: default or readahead", value);
+}
+
 int options_set_config(struct options *o, const char *value)
 {
 	if (!*value)
@@ -275,6 +287,13 @@ const struct cli_option options_table[OPTIONS_NR] = {
 			.otherwise = "auto",
 			.in_config = true,
 			.set = set_bpf},
+	[OPTION_POLICY] = {.name = "policy",
+			   .value = "default|readahead",
+			   .help = "what leaves and what comes early. readahead: groups of\n"
+				   "8 pages come, chunks leave in the order of coming",
+			   .otherwise = "default",
+			   .in_config = true,
+			   .set = set_policy},
 	[OPTION_CONFIG] = {.name = "config",
 			   .value = "FILE",
 			   .help = "read this file of settings, before the usual ones",

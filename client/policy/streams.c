@@ -173,7 +173,7 @@ static void forget(void *ctx, const struct policy_chunk *pc)
 }
 
 const struct policy_ops policy_streams = {
-	.name = "streams",
+	.name = "default",
 	.plan = plan,
 	.unused = unused,
 	.came = came,

@@ -49,7 +49,7 @@ class Output(Case):
         stores = self.run_rmem("--version").stdout.decode().splitlines()[1].split()
         text = self.run_rmem("help", "stores").stdout.decode()
         for store in (s[1:] for s in stores if s.startswith("+") and s != "+uffd-move"):
-            self.assertRegex(text, rf"(?m)^  {store}[ :]")
+            self.assertRegex(text, rf"(?m)^  {store}[ :(]")
 
     def test_version_lists_features(self):
         p = self.run_rmem("--version")
