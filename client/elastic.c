@@ -4,11 +4,12 @@
 #include "client/core/types.h"
 #include "common/base/units.h"
 
-#define CALM_MS	 2000U	/* nobody wanted memory for so long */
-#define GROW_MS	 1000U	/* between two steps up */
-#define BUSY	 100U	/* refaults between two steps: more memory would be of use */
-#define STALL_US 10000U /* a tenth of a tick in which somebody waited for memory */
-#define INSIST	 3U	/* ticks after which our share counts twice as much */
+#define CALM_MS	    2000U  /* nobody wanted memory for so long */
+#define GROW_MS	    1000U  /* between two steps up */
+#define BUSY	    100U   /* refaults between two steps: more memory would be of use */
+#define STALL_US    10000U /* a tenth of a tick in which somebody waited for memory */
+#define AHEAD_TICKS 3U	   /* until what is given back is there */
+#define INSIST	    3U	   /* ticks after which our share counts twice as much */
 
 uint64_t elastic_margin(uint64_t total_bytes)
 {
@@ -75,6 +76,18 @@ static uint64_t shrink(struct elastic *e, const struct elastic_view *v, uint64_t
 	return min64(v->cap, here > v->least ? here : v->least);
 }
 
+/* What is available when what is decided now has had its effect, if others go on taking
+ * as much as since the last tick. */
+static uint64_t available_soon(struct elastic *e, const struct elastic_view *v)
+{
+	uint64_t left = v->host.available_bytes + v->used, taken = 0;
+
+	if (e->ticks > 1 && left < e->left)
+		taken = min64(AHEAD_TICKS * (e->left - left), v->host.available_bytes);
+	e->left = left;
+	return v->host.available_bytes - taken;
+}
+
 static uint64_t grow(struct elastic *e, const struct elastic_view *v, uint64_t margin)
 {
 	uint64_t more = v->host.available_bytes - margin, refaults = v->refaults - e->refaults;
@@ -93,8 +106,8 @@ static uint64_t grow(struct elastic *e, const struct elastic_view *v, uint64_t m
 uint64_t elastic_cap(struct elastic *e, const struct elastic_view *v)
 {
 	uint64_t margin = elastic_margin(v->host.total_bytes);
-	uint64_t available = v->host.available_bytes;
 	bool shortage = ran_short(e, v);
+	uint64_t available = available_soon(e, v);
 	uint64_t want = available < margin ? margin - available : 0;
 
 	if (shortage && want < margin / 4)

@@ -39,6 +39,7 @@ struct elastic {
 	uint64_t refaults; /* when it last grew, or could have */
 	struct memstalls stalls;
 	uint64_t ticks;
+	uint64_t left;	       /* available and used at the last tick */
 	unsigned int insisted; /* ticks in a row in which others wanted it */
 };
 

@@ -210,9 +210,9 @@ GROUPS = "/sys/fs/cgroup/memory"
 BALLOON = """
 import sys, time
 b = []
-for i in range(int(sys.argv[1]) // 8):  # 400 MiB/s: slower than a margin in a tick
+for i in range(int(sys.argv[1]) // 8):  # 100 MiB/s, on a machine that is busy otherwise
     b.append(bytearray(8 << 20))
-    time.sleep(0.02)
+    time.sleep(0.08)
 print("full", flush=True)
 time.sleep(60)
 """
