@@ -19,9 +19,13 @@
 
 const struct store_type *const *session_stores(void)
 {
-	static const struct store_type *const types[] = {&store_ram_type,   &store_shm_type,
-							 &store_tcp_type,   &store_file_type,
-							 &store_fault_type, NULL};
+	static const struct store_type *const types[] = {&store_ram_type,
+							 &store_shm_type,
+							 &store_tcp_type,
+							 &store_file_type,
+							 &store_fault_type,
+							 &store_mirror_type,
+							 NULL};
 
 	return types;
 }
@@ -42,10 +46,26 @@ static int open_any(const struct spec *spec, const struct store_open_args *args,
 		    : err_set(-EINVAL, "no such kind of server: %s", spec->scheme);
 }
 
+static int probe_any(const struct spec *spec, unsigned int timeout_ms)
+{
+	const struct store_type *type = type_of(spec->scheme);
+	uint64_t free_bytes, capacity_bytes;
+	int err = 0;
+
+	for (size_t i = 0; i < spec->nr_kids && !err; i++)
+		err = probe_any(spec->kid[i], timeout_ms);
+	if (!err && type && type->probe)
+		err = type->probe(spec, timeout_ms, &free_bytes, &capacity_bytes);
+	return err;
+}
+
 static int open_spec(const char *text, uint64_t bytes, struct store **out)
 {
-	struct store_open_args args = {
-		.bytes = bytes, .sock_fd = -1, .timeout_ms = OPEN_TIMEOUT_MS, .open_kid = open_any};
+	struct store_open_args args = {.bytes = bytes,
+				       .sock_fd = -1,
+				       .timeout_ms = OPEN_TIMEOUT_MS,
+				       .open_kid = open_any,
+				       .probe_kid = probe_any};
 	struct spec *spec = NULL;
 	int err = spec_parse(text, &spec);
 

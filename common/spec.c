@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,4 +203,73 @@ const char *spec_param(const struct spec *s, const char *key)
 		if (strcmp(s->param[i].key, key) == 0)
 			return s->param[i].value;
 	return NULL;
+}
+
+static bool copy_params(const struct spec *s, struct spec *to)
+{
+	for (size_t i = 0; i < s->nr_params; i++) {
+		struct spec_param *p = &to->param[to->nr_params++];
+
+		p->key = strdup(s->param[i].key);
+		p->value = strdup(s->param[i].value);
+		if (!p->key || !p->value)
+			return false;
+	}
+	return true;
+}
+
+struct spec *spec_copy(const struct spec *s)
+{
+	struct spec *to = calloc(1, sizeof(*to));
+	bool whole;
+
+	if (!to)
+		return NULL;
+	to->scheme = strdup(s->scheme);
+	to->rest = strdup(s->rest);
+	whole = to->scheme && to->rest && copy_params(s, to);
+	for (size_t i = 0; whole && i < s->nr_kids; i++) {
+		to->kid[i] = spec_copy(s->kid[i]);
+		whole = to->kid[i];
+		to->nr_kids += whole;
+	}
+	if (whole)
+		return to;
+	spec_free(to);
+	return NULL;
+}
+
+static void put(char **at, char *end, const char *text)
+{
+	int n = snprintf(*at, (size_t)(end - *at), "%s", text);
+
+	*at += n < end - *at ? n : end - *at - 1;
+}
+
+static void put_spec(const struct spec *s, char **at, char *end)
+{
+	const char *before = s->nr_kids ? "(" : ",";
+
+	put(at, end, s->scheme);
+	put(at, end, s->rest[0] ? ":" : "");
+	put(at, end, s->rest);
+	for (size_t i = 0; i < s->nr_params; i++, before = ",") {
+		put(at, end, before);
+		put(at, end, s->param[i].key);
+		put(at, end, "=");
+		put(at, end, s->param[i].value);
+	}
+	for (size_t i = 0; i < s->nr_kids; i++, before = ",") {
+		put(at, end, before);
+		put_spec(s->kid[i], at, end);
+	}
+	put(at, end, s->nr_kids ? ")" : "");
+}
+
+char *spec_format(const struct spec *s, char *buf, size_t buf_bytes)
+{
+	char *at = buf;
+
+	put_spec(s, &at, buf + buf_bytes);
+	return buf;
 }

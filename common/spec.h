@@ -37,6 +37,12 @@ struct spec {
 int spec_parse(const char *text, struct spec **out) __attribute__((warn_unused_result));
 void spec_free(struct spec *s);
 
+/* Returns owned; NULL: out of memory. */
+struct spec *spec_copy(const struct spec *s) __attribute__((warn_unused_result));
+
+/* As it would be written, cut to fit; returns @buf. */
+char *spec_format(const struct spec *s, char *buf, size_t buf_bytes);
+
 /* Value of @key or NULL. Borrowed. */
 const char *spec_param(const struct spec *s, const char *key);
 

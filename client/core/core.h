@@ -81,6 +81,8 @@ struct core_stats {
 	uint64_t pages_unused; /* fetched ahead, and given up before anybody touched them */
 	uint64_t markers_hit;  /* touched: the plan went on */
 	uint64_t pages_written, write_errors;
+	uint64_t sums_wrong;	 /* pages that came back with other bytes than were sent */
+	uint64_t pages_repaired; /* of them, those of which another copy was right */
 	uint64_t moves_busy, moves_overtaken, populates;
 	uint64_t events_remove, events_unmap, events_remap, events_fork;
 	uint64_t remote_pages, remote_peak_pages;

@@ -53,6 +53,7 @@ struct frame {
 	uint16_t idx;	     /* page in the chunk */
 	uint8_t state;
 	uint8_t retries;
+	uint8_t avoid;	  /* copies that gave a wrong page */
 	bool agent_waits; /* it is the space's own agent that does */
 	bool waited;	  /* a thread of the job waits for these bytes */
 	bool hinted;	  /* by nobody but hints */

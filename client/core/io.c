@@ -26,6 +26,7 @@ void io_submit_reads(struct core *c)
 						       .buf = frame_bytes(c, f),
 						       .tag = f,
 						       .op = STORE_READ,
+						       .avoid = c->frames[f].avoid,
 						       .urgent = c->frames[f].waited};
 		taken = store->ops->submit(store, req, nr);
 		if (taken < 0) {
@@ -173,8 +174,30 @@ static void page_lost(struct core *c, struct chunk *ch, unsigned int idx, enum c
 	c->b.capture->wake(c->b.capture_ctx, s->id, va, 1);
 }
 
+/* One of the copies of the slot is wrong: the page is written to another slot, and what is
+ * written to this one next makes it right. */
+static void repaired(struct core *c, uint32_t i)
+{
+	struct frame *f = &c->frames[i];
+
+	c->st->stats.pages_repaired++;
+	slot_put(c, f->slot);
+	f->has_slot = false;
+	f->slot = 0;
+	frame_dirty_push(c, i);
+}
+
+/* A copy that has not given a wrong page yet. */
+static bool has_another(const struct core *c, struct frame *f, uint8_t from)
+{
+	unsigned int copies = c->b.store->copies;
+
+	f->avoid |= (uint8_t)(1U << from);
+	return copies > 1 && f->avoid != (1U << copies) - 1;
+}
+
 /* True: the page may be put in place. */
-static bool fetched(struct core *c, uint32_t i, int res)
+static bool fetched(struct core *c, uint32_t i, int res, uint8_t from)
 {
 	struct state *st = c->st;
 	struct frame *f = &c->frames[i];
@@ -196,8 +219,15 @@ static bool fetched(struct core *c, uint32_t i, int res)
 		frame_ask_push(c, i, f->waited);
 		return false;
 	}
-	if (!res && c->b.env->sum(c->b.env_ctx, frame_bytes(c, i)) != r->sum)
+	if (!res && c->b.env->sum(c->b.env_ctx, frame_bytes(c, i)) != r->sum) {
+		st->stats.sums_wrong++;
 		res = -EBADMSG;
+	}
+	if (res == -EBADMSG && has_another(c, f, from)) {
+		f->submitted = false;
+		frame_ask_push(c, i, f->waited);
+		return false;
+	}
 	if (res) {
 		f->submitted = false;
 		f->state = FRAME_HELD;
@@ -208,7 +238,10 @@ static bool fetched(struct core *c, uint32_t i, int res)
 	chunk_space(c, ch)->stats.pages_fetched++;
 	rec_give_slot_up(c, r); /* the frame holds a reference of its own */
 	rec_set(c, ch, f->idx, REC_STANDBY);
-	frame_clean_push(c, i);
+	if (f->avoid)
+		repaired(c, i);
+	else
+		frame_clean_push(c, i);
 	return !f->marker; /* whose touch is what matters */
 }
 
@@ -265,7 +298,7 @@ void io_reap(struct core *c)
 
 			if (f->state == FRAME_WRITING)
 				written(c, done[i].tag, done[i].res);
-			else if (fetched(c, done[i].tag, done[i].res))
+			else if (fetched(c, done[i].tag, done[i].res, done[i].from))
 				here[nr_here++] = done[i].tag;
 		}
 		install(c, here, nr_here);

@@ -25,15 +25,17 @@ enum store_op { STORE_READ, STORE_WRITE };
 
 struct store_req {
 	uint64_t slot;
-	void *buf;    /* PAGE_BYTES, page aligned; borrowed until completion */
-	uint32_t tag; /* comes back in the completion */
-	uint8_t op;   /* enum store_op */
-	bool urgent;  /* a thread of the job waits for it: never behind bulk */
+	void *buf;     /* PAGE_BYTES, page aligned; borrowed until completion */
+	uint32_t tag;  /* comes back in the completion */
+	uint8_t op;    /* enum store_op */
+	uint8_t avoid; /* a read: copies (store_done.from) that gave a wrong page, a bit each */
+	bool urgent;   /* a thread of the job waits for it: never behind bulk */
 };
 
 struct store_done {
 	uint32_t tag;
-	int res; /* 0 or -errno */
+	int res;      /* 0 or -errno */
+	uint8_t from; /* a read of a store with copies: which one it was */
 };
 
 struct store;
@@ -61,6 +63,7 @@ struct store_ops {
 struct store {
 	const struct store_ops *ops;
 	uint64_t nr_slots;
+	unsigned int copies; /* of each page, of which a read may give a wrong one; 0: one */
 	bool quick; /* what is in flight is done within microseconds: while there is any, reap()
 		     * is called again and again, and pollfd() need not tell of it */
 };

@@ -45,6 +45,7 @@ static const char *const chance_name[CHANCES] = {"fail", "stuck", "lost", "rot",
 struct request {
 	struct store_req req;
 	int res;
+	uint8_t from;
 	uint64_t late_ns, ready_ns;
 	uint8_t *own; /* a changed copy of what is written; kept for later */
 	uint32_t next_free;
@@ -217,6 +218,7 @@ static int ask_kid(struct fault_store *f)
 
 			if (r->req.op == STORE_READ && !done[i].res)
 				spoil_read(f, &r->req);
+			r->from = done[i].from;
 			answer(f, r, done[i].res);
 		}
 	}
@@ -284,7 +286,7 @@ static int fault_reap(struct store *s, struct store_done *out, unsigned int max)
 			i++;
 			continue;
 		}
-		out[got++] = (struct store_done){.tag = r->req.tag, .res = r->res};
+		out[got++] = (struct store_done){.tag = r->req.tag, .res = r->res, .from = r->from};
 		r->next_free = f->free_head;
 		f->free_head = f->ready[i];
 		f->ready[i] = f->ready[--f->nr_ready];
@@ -389,6 +391,7 @@ static int prepare(struct fault_store *f)
 	uint64_t late;
 
 	f->store.nr_slots = f->kid->nr_slots;
+	f->store.copies = f->kid->copies;
 	f->past_every = (f->kid->nr_slots + PAST_SLOTS - 1) / PAST_SLOTS;
 	late = f->delay_ns + f->jitter_ns;
 	f->store.quick = late && late < LOOK_NS;

@@ -15,12 +15,16 @@ struct store_open_args;
 typedef int store_open_fn(const struct spec *spec, const struct store_open_args *args,
 			  struct store **out);
 
+/* Does its server answer, within @timeout_ms? 0 also for those that have none. Any thread. */
+typedef int store_probe_fn(const struct spec *spec, unsigned int timeout_ms);
+
 struct store_open_args {
 	uint64_t bytes;		 /* wanted, a multiple of PAGE_BYTES */
 	int sock_fd;		 /* shm: an already connected socket (taken, also on error), or -1;
 				  * the spec is then "shm", or NULL */
 	unsigned int timeout_ms; /* for connecting and leasing */
 	store_open_fn *open_kid;
+	store_probe_fn *probe_kid;
 };
 
 struct store_type {
@@ -42,5 +46,6 @@ extern const struct store_type store_shm_type;
 extern const struct store_type store_tcp_type;
 extern const struct store_type store_file_type;
 extern const struct store_type store_fault_type;
+extern const struct store_type store_mirror_type;
 
 #endif

@@ -141,6 +141,9 @@ int store_pool_open(struct store *const *part, unsigned int nr, struct store **o
 	for (unsigned int i = 0; i < nr; i++) {
 		p->part[p->nr++] = part[i];
 		p->store.nr_slots += part[i]->nr_slots;
+		p->store.quick |= part[i]->quick;
+		if (part[i]->copies > p->store.copies)
+			p->store.copies = part[i]->copies;
 		if (!err)
 			err = watch_part(p, part[i]);
 	}

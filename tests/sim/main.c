@@ -99,7 +99,8 @@ static void open_core(struct sim *w)
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (w->arena == MAP_FAILED)
 		sim_fail(w, "no memory for the arena");
-	w->store = (struct store){.ops = &sim_store_ops, .nr_slots = w->cfg.nr_slots};
+	w->store = (struct store){
+		.ops = &sim_store_ops, .nr_slots = w->cfg.nr_slots, .copies = w->cfg.copies};
 	if (core_open(w->arena, ARENA_BYTES, &cfg, &binds, &w->core))
 		sim_fail(w, "core_open() failed");
 }

@@ -24,7 +24,7 @@ struct sim_config {
 	unsigned int ops[16]; /* weights by enum mop_type, then pin and exec */
 	unsigned int write_pct, hot_pct, slack_pct;
 	unsigned int w_job, w_pager, w_agent, w_store; /* weights of the actors */
-	unsigned int store_depth, store_err_pct, corrupt_pct, ahead_pages, fast;
+	unsigned int store_depth, store_err_pct, corrupt_pct, copies, ahead_pages, fast;
 	unsigned int agent_fail_pct, enomem_pct, batch, register_pct;
 	bool store_dies, sigbus, roomy, quiesce, strict_cap, unordered, no_zero_page;
 	bool elastic;  /* the cap moves */
@@ -79,7 +79,7 @@ struct sim_req {
 	uint64_t slot, value;
 	uint8_t *buf;
 	uint32_t tag;
-	uint8_t op;
+	uint8_t op, avoid;
 	bool urgent;
 };
 

@@ -16,6 +16,12 @@ static struct sim *sim_of(struct store *s)
 	return (struct sim *)((uint8_t *)s - offsetof(struct sim, store));
 }
 
+/* Which one is asked. */
+static unsigned int copy_of(uint8_t avoid)
+{
+	return (unsigned int)__builtin_ctz(~(unsigned int)avoid);
+}
+
 static void check_req(struct sim *w, const struct store_req *r)
 {
 	uint8_t *buf = r->buf;
@@ -31,6 +37,9 @@ static void check_req(struct sim *w, const struct store_req *r)
 		sim_fail(w, "two requests in flight for slot %lu", (unsigned long)r->slot);
 	if (r->op == STORE_READ && w->slot_state[r->slot] == SLOT_NEVER)
 		sim_fail(w, "read of slot %lu, never written", (unsigned long)r->slot);
+	if (r->avoid && (r->op != STORE_READ || r->avoid >> w->cfg.copies ||
+			 copy_of(r->avoid) == w->cfg.copies))
+		sim_fail(w, "no copy of slot %lu is right", (unsigned long)r->slot);
 	for (unsigned int k = 0; k < w->nr_inflight; k++)
 		if (w->inflight[k].buf == buf || w->inflight[k].tag == r->tag)
 			sim_fail(w, "frame or tag in flight twice");
@@ -41,8 +50,12 @@ static void take(struct sim *w, const struct store_req *r)
 	struct sim_req *q = &w->inflight[w->nr_inflight];
 
 	check_req(w, r);
-	*q = (struct sim_req){
-		.slot = r->slot, .buf = r->buf, .tag = r->tag, .op = r->op, .urgent = r->urgent};
+	*q = (struct sim_req){.slot = r->slot,
+			      .buf = r->buf,
+			      .tag = r->tag,
+			      .op = r->op,
+			      .avoid = r->avoid,
+			      .urgent = r->urgent};
 	if (r->op == STORE_WRITE) {
 		if (!sim_value(r->buf, &q->value))
 			sim_fail(w, "torn page written to slot %lu", (unsigned long)r->slot);
@@ -104,6 +117,17 @@ static uint64_t spoil(struct sim *w, uint64_t slot, uint64_t value)
 	return bad;
 }
 
+/* Of several copies one is right: the last that is asked. */
+static uint64_t spoil_copy(struct sim *w, const struct sim_req *q, uint64_t value)
+{
+	bool corrupted = w->corrupted;
+
+	if (copy_of(q->avoid) + 1U < w->cfg.copies)
+		value = spoil(w, q->slot, value);
+	w->corrupted = corrupted; /* nobody may notice */
+	return value;
+}
+
 static int finish_read(struct sim *w, const struct sim_req *q)
 {
 	uint64_t value = w->slot_value[q->slot];
@@ -112,7 +136,7 @@ static int finish_read(struct sim *w, const struct sim_req *q)
 	if (sim_pct(w, w->cfg.store_err_pct))
 		return -EIO;
 	if (w->cfg.corrupt_pct && sim_pct(w, w->cfg.corrupt_pct))
-		value = spoil(w, q->slot, value);
+		value = w->cfg.copies > 1 ? spoil_copy(w, q, value) : spoil(w, q->slot, value);
 	sim_expand(q->buf, value);
 	w->reads++;
 	return 0;
@@ -144,7 +168,8 @@ static void complete(struct sim *w, unsigned int k)
 	w->nr_inflight--;
 	memmove(&w->inflight[k], &w->inflight[k + 1], (w->nr_inflight - k) * sizeof(q));
 	res = q.op == STORE_READ ? finish_read(w, &q) : finish_write(w, &q);
-	w->done[w->nr_done++] = (struct store_done){.tag = q.tag, .res = res};
+	w->done[w->nr_done++] =
+		(struct store_done){.tag = q.tag, .res = res, .from = (uint8_t)copy_of(q.avoid)};
 	sim_event(w, EV_DONE, q.slot, q.tag, (uint64_t)(int64_t)res);
 }
 

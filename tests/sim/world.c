@@ -124,6 +124,7 @@ void sim_choose_config(struct sim *w)
 	c->store_depth = ONE_OF(w, 1, 2, 8, SIM_INFLIGHT);
 	c->store_err_pct = ONE_OF(w, 0, 0, 0, 2, 10);
 	c->corrupt_pct = sim_pct(w, 10) ? ONE_OF(w, 1, 5) : 0;
+	c->copies = ONE_OF(w, 0, 0, 2, 3);
 	c->store_dies = sim_pct(w, 3);
 	c->sigbus = sim_pct(w, 50);
 	c->ahead_pages = ONE_OF(w, 0, 0, 1, 4, 16, 16);

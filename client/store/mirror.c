@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mirror(SPEC,SPEC[,SPEC]): see mirror.h. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "client/store/mirror.h"
+#include "common/base/err.h"
+#include "common/base/units.h"
+
+#define RESYNC_DEFAULT MIB(256)
+#define BOUNCE_BYTES   ((uint64_t)MIRROR_FLIGHTS * MIRROR_COPIES * PAGE_BYTES)
+
+static struct mirror *to_mirror(struct store *s)
+{
+	return (struct mirror *)s;
+}
+
+/* ---- time ---- */
+
+/* While anything is asked, joins or is looked for, a tick comes by itself. */
+static void set_timer(struct mirror *m)
+{
+	bool on = m->nr_active || mirror_live(m) < m->nr;
+	struct itimerspec t = {{0, on ? MIRROR_TICK_NS : 0}, {0, on ? MIRROR_TICK_NS : 0}};
+
+	if (on == m->ticking)
+		return;
+	m->ticking = on;
+	timerfd_settime(m->timer_fd, 0, &t, NULL);
+}
+
+static void drain(const struct mirror *m)
+{
+	uint64_t count;
+
+	if (read(m->timer_fd, &count, sizeof(count)) < 0 ||
+	    read(m->event_fd, &count, sizeof(count)) < 0)
+		return; /* it says nothing new */
+}
+
+static int whole_loss(const struct mirror *m)
+{
+	return mirror_live(m) ? 0 : err_set(-EPIPE, "all copies of the mirror are lost");
+}
+
+static int run(struct mirror *m)
+{
+	flights_run(m);
+	if (mirror_live(m) < m->nr) {
+		heal_look(m);
+		heal_run(m);
+		flights_run(m);
+	}
+	set_timer(m);
+	return whole_loss(m);
+}
+
+/* ---- store ---- */
+
+static uint32_t unread(const struct mirror *m)
+{
+	return m->out_head - m->out_tail;
+}
+
+static bool can_take(const struct mirror *m, const struct store_req *req)
+{
+	return m->free_head != UINT32_MAX &&
+	       m->nr_active + unread(m) < MIRROR_FLIGHTS - MIRROR_RESYNCS &&
+	       !(req->op == STORE_WRITE && heal_holds(m, req->slot));
+}
+
+static int mirror_submit(struct store *s, const struct store_req *req, unsigned int nr)
+{
+	struct mirror *m = to_mirror(s);
+	unsigned int n = 0;
+	int err = whole_loss(m);
+
+	if (err)
+		return err;
+	for (; n < nr && can_take(m, &req[n]); n++) {
+		if (req[n].slot >= m->store.nr_slots) {
+			m->out[m->out_head++ % MIRROR_FLIGHTS] =
+				(struct store_done){.tag = req[n].tag, .res = -ERANGE};
+			continue;
+		}
+		flight_begin(m, &req[n]);
+	}
+	err = run(m);
+	return err && !unread(m) && !n ? err : (int)n;
+}
+
+static int mirror_reap(struct store *s, struct store_done *out, unsigned int max)
+{
+	struct mirror *m = to_mirror(s);
+	unsigned int n = 0;
+	int err;
+
+	if (!max)
+		drain(m);
+	err = run(m);
+	while (n < max && unread(m))
+		out[n++] = m->out[m->out_tail++ % MIRROR_FLIGHTS];
+	return n ? (int)n : err;
+}
+
+static int mirror_pollfd(struct store *s)
+{
+	return to_mirror(s)->epoll_fd;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static void mirror_close(struct store *s)
+{
+	struct mirror *m = to_mirror(s);
+
+	if (!m)
+		return;
+	heal_stop(m);
+	for (unsigned int c = 0; c < MIRROR_COPIES; c++) {
+		if (m->copy[c].store)
+			m->copy[c].store->ops->close(m->copy[c].store);
+		spec_free(m->copy[c].spec);
+	}
+	close_fd(m->epoll_fd);
+	close_fd(m->timer_fd);
+	close_fd(m->event_fd);
+	if (m->bounce)
+		munmap(m->bounce, BOUNCE_BYTES);
+	free(m->written);
+	free(m->writing);
+	free(m);
+}
+
+static const struct store_ops mirror_ops = {
+	.scheme = "mirror",
+	.submit = mirror_submit,
+	.reap = mirror_reap,
+	.pollfd = mirror_pollfd,
+	.close = mirror_close,
+};
+
+/* ---- opening ---- */
+
+static int watch_fd(const struct mirror *m, int fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	return fd >= 0 && epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, fd, &ev)
+		       ? err_set(-errno, "store mirror: %s", strerror(errno))
+		       : 0;
+}
+
+int mirror_watch(struct mirror *m, struct store *kid)
+{
+	m->store.quick |= kid->quick;
+	return watch_fd(m, kid->ops->pollfd(kid));
+}
+
+static int open_fds(struct mirror *m)
+{
+	m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	m->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	m->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (m->epoll_fd < 0 || m->timer_fd < 0 || m->event_fd < 0)
+		return err_set(-errno, "store mirror: %s", strerror(errno));
+	return watch_fd(m, m->timer_fd) ?: watch_fd(m, m->event_fd);
+}
+
+static int open_copy(struct mirror *m, const struct spec *spec)
+{
+	struct copy *copy = &m->copy[m->nr++];
+	int err;
+
+	spec_format(spec, copy->name, sizeof(copy->name));
+	copy->spec = spec_copy(spec);
+	if (!copy->spec)
+		return err_set(-ENOMEM, "store mirror: out of memory");
+	err = m->args.open_kid(spec, &m->args, &copy->store);
+	if (err)
+		return err;
+	if (copy->store->nr_slots < m->store.nr_slots)
+		m->store.nr_slots = copy->store->nr_slots;
+	return mirror_watch(m, copy->store);
+}
+
+static int allocate(struct mirror *m)
+{
+	uint64_t words = (m->store.nr_slots + 63) / 64;
+
+	m->written = calloc(words, sizeof(*m->written));
+	m->writing = calloc(words, sizeof(*m->writing));
+	m->bounce = mmap(NULL, BOUNCE_BYTES, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (m->bounce == MAP_FAILED)
+		m->bounce = NULL;
+	if (!m->written || !m->writing || !m->bounce)
+		return err_set(-ENOMEM, "store mirror: out of memory");
+	munlock(m->bounce, BOUNCE_BYTES); /* a pager that locks its memory does not mean these */
+	return 0;
+}
+
+static int parse(struct mirror *m, const struct spec *spec)
+{
+	const char *resync = spec_param(spec, "resync");
+
+	if (spec->nr_kids < 2 || spec->nr_kids > MIRROR_COPIES)
+		return err_set(-EINVAL,
+			       "store mirror stands before 2 or %u others: write for example "
+			       "mirror(tcp:a,tcp:b)",
+			       MIRROR_COPIES);
+	if (spec->nr_params > (resync ? 1 : 0))
+		return err_set(-EINVAL, "store mirror takes nothing but resync=SIZE, a second");
+	m->resync_bytes = RESYNC_DEFAULT;
+	return resync ? units_parse_size(resync, &m->resync_bytes) : 0;
+}
+
+static int mirror_open(const struct spec *spec, const struct store_open_args *args,
+		       struct store **out)
+{
+	struct mirror *m = calloc(1, sizeof(*m));
+	int err;
+
+	if (!m)
+		return err_set(-ENOMEM, "store mirror: out of memory");
+	m->store = (struct store){.ops = &mirror_ops, .nr_slots = UINT64_MAX};
+	m->args = *args;
+	m->epoll_fd = m->timer_fd = m->event_fd = -1;
+	for (uint32_t i = 0; i < MIRROR_FLIGHTS; i++)
+		m->flight[i].next_free = i + 1 < MIRROR_FLIGHTS ? i + 1 : UINT32_MAX;
+	memset(m->resync_slot, 0xff, sizeof(m->resync_slot));
+	err = parse(m, spec);
+	if (!err)
+		err = open_fds(m);
+	for (size_t i = 0; !err && i < spec->nr_kids; i++)
+		err = open_copy(m, spec->kid[i]);
+	if (!err)
+		err = allocate(m);
+	if (err) {
+		mirror_close(&m->store);
+		return err;
+	}
+	m->store.copies = m->nr;
+	*out = &m->store;
+	return 0;
+}
+
+const struct store_type store_mirror_type = {
+	.scheme = "mirror",
+	.usage = "mirror(SPEC,SPEC[,SPEC])  every page in each of them: any one may be lost",
+	.open = mirror_open,
+};

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mirror_flight: requests, from the one that came in to those that it becomes. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/store/mirror.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+
+#define FRESH 64U /* one read in so many goes to another copy than the fastest */
+
+uint64_t mirror_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static char *bounce_of(const struct mirror *m, uint32_t i, unsigned int c)
+{
+	return m->bounce + ((uint64_t)i * MIRROR_COPIES + c) * PAGE_BYTES;
+}
+
+unsigned int mirror_live(const struct mirror *m)
+{
+	unsigned int n = 0;
+
+	for (unsigned int c = 0; c < m->nr; c++)
+		n += m->copy[c].state == COPY_LIVE;
+	return n;
+}
+
+/* ---- which copies ---- */
+
+static uint8_t in_state(const struct mirror *m, enum copy_state state)
+{
+	uint8_t set = 0;
+
+	for (unsigned int c = 0; c < m->nr; c++)
+		if (m->copy[c].state == state && !(m->dying >> c & 1))
+			set |= (uint8_t)(1U << c);
+	return set;
+}
+
+/* The fastest live one that has not been tried; MIRROR_COPIES: none. */
+static unsigned int choose(const struct mirror *m, uint8_t tried)
+{
+	uint8_t live = in_state(m, COPY_LIVE);
+	unsigned int best = MIRROR_COPIES;
+
+	for (unsigned int c = 0; c < m->nr; c++)
+		if (live >> c & 1 && !(tried >> c & 1) &&
+		    (best == MIRROR_COPIES || m->copy[c].read_ns < m->copy[best].read_ns))
+			best = c;
+	return best;
+}
+
+/* Now and then another one, so that its time is known. */
+static unsigned int choose_first(struct mirror *m, const struct store_req *req)
+{
+	unsigned int first = choose(m, req->avoid), other;
+
+	if (req->avoid || first == MIRROR_COPIES || ++m->reads % FRESH)
+		return first;
+	other = choose(m, (uint8_t)(1U << first));
+	return other == MIRROR_COPIES ? first : other;
+}
+
+/* ---- flights ---- */
+
+static uint32_t open_flight(struct mirror *m, const struct store_req *req, enum flight_kind kind)
+{
+	uint32_t i = m->free_head;
+	struct flight *f = &m->flight[i];
+
+	m->free_head = f->next_free;
+	*f = (struct flight){.req = *req, .kind = (uint8_t)kind};
+	m->place[i] = m->nr_active;
+	m->active[m->nr_active++] = i;
+	return i;
+}
+
+static void close_flight(struct mirror *m, uint32_t i)
+{
+	struct flight *f = &m->flight[i];
+	uint32_t last = m->active[--m->nr_active];
+
+	m->active[m->place[i]] = last;
+	m->place[last] = m->place[i];
+	f->kind = FLIGHT_FREE;
+	f->next_free = m->free_head;
+	m->free_head = i;
+}
+
+static void want(struct mirror *m, struct flight *f, uint8_t copies)
+{
+	m->nr_wanted += !f->wanted && copies;
+	f->wanted |= copies;
+}
+
+static void want_none(struct mirror *m, struct flight *f, uint8_t copies)
+{
+	m->nr_wanted -= f->wanted && !(f->wanted & ~copies);
+	f->wanted &= (uint8_t)~copies;
+}
+
+static void answer(struct mirror *m, struct flight *f, int res, unsigned int from)
+{
+	if (f->answered)
+		return;
+	f->answered = true;
+	m->out[m->out_head++ % MIRROR_FLIGHTS] =
+		(struct store_done){.tag = f->req.tag, .res = res, .from = (uint8_t)from};
+}
+
+/* Its next step, if it waits for no copy. */
+static void settle_read(struct mirror *m, uint32_t i)
+{
+	struct flight *f = &m->flight[i];
+	unsigned int c;
+
+	if (f->answered || f->pending || f->wanted)
+		return;
+	c = choose(m, f->failed | f->req.avoid);
+	if (c < MIRROR_COPIES)
+		want(m, f, (uint8_t)(1U << c));
+	else
+		answer(m, f, f->err ? f->err : -EIO, 0);
+}
+
+static void settle_write(struct mirror *m, uint32_t i)
+{
+	struct flight *f = &m->flight[i];
+
+	if (f->pending || f->wanted)
+		return;
+	m->writing[f->req.slot / 64] &= ~(1ULL << f->req.slot % 64);
+	if (!f->done) {
+		answer(m, f, f->err ? f->err : -EIO, 0);
+		return;
+	}
+	/* What refused has an old page there, and may not be read again. */
+	for (unsigned int c = 0; c < m->nr; c++)
+		if (f->failed >> c & 1 && m->copy[c].state != COPY_LOST)
+			copy_lose(m, c, strerror(-f->err));
+	answer(m, f, 0, 0);
+}
+
+/* First from a live one, then to the one that joins, which done says. */
+static void settle_copy(struct mirror *m, uint32_t i)
+{
+	struct flight *f = &m->flight[i];
+	uint8_t joining = in_state(m, COPY_JOINING);
+	unsigned int c;
+
+	if (f->pending || f->wanted || f->answered)
+		return;
+	if (!joining || f->failed & joining || f->done & joining) {
+		f->answered = true;
+		heal_arrived(m, f->req.slot);
+		for (c = 0; f->failed & joining && c < m->nr; c++)
+			if (joining >> c & 1)
+				copy_lose(m, c, strerror(-f->err));
+		return;
+	}
+	if (f->done) {
+		f->req.op = STORE_WRITE;
+		want(m, f, joining);
+		return;
+	}
+	c = choose(m, f->failed);
+	if (c < MIRROR_COPIES)
+		want(m, f, (uint8_t)(1U << c));
+	else /* nobody has it: who joins can't be whole */
+		for (c = 0; c < m->nr; c++)
+			if (joining >> c & 1)
+				copy_lose(m, c, "a page can't be read from the others");
+}
+
+static void settle(struct mirror *m, uint32_t i)
+{
+	static void (*const of[])(struct mirror *, uint32_t) = {
+		[FLIGHT_READ] = settle_read,
+		[FLIGHT_WRITE] = settle_write,
+		[FLIGHT_COPY] = settle_copy,
+	};
+	struct flight *f = &m->flight[i];
+
+	of[f->kind](m, i);
+	if (f->answered && !f->pending && !f->wanted)
+		close_flight(m, i);
+}
+
+void flight_begin(struct mirror *m, const struct store_req *req)
+{
+	bool is_read = req->op == STORE_READ;
+	uint32_t i = open_flight(m, req, is_read ? FLIGHT_READ : FLIGHT_WRITE);
+	unsigned int c;
+
+	if (is_read) {
+		c = choose_first(m, req);
+		want(m, &m->flight[i], c < MIRROR_COPIES ? (uint8_t)(1U << c) : 0);
+	} else {
+		m->written[req->slot / 64] |= 1ULL << req->slot % 64;
+		m->writing[req->slot / 64] |= 1ULL << req->slot % 64;
+		want(m, &m->flight[i],
+		     (uint8_t)(in_state(m, COPY_LIVE) | in_state(m, COPY_JOINING)));
+	}
+	settle(m, i);
+}
+
+void flight_begin_copy(struct mirror *m, uint64_t slot)
+{
+	struct store_req req = {.slot = slot, .op = STORE_READ};
+
+	settle(m, open_flight(m, &req, FLIGHT_COPY));
+}
+
+/* ---- asking ---- */
+
+/* The buffer of a page that is read is ours: a copy that is late would write into the
+ * caller's after he has had his answer. */
+static void *buffer(const struct mirror *m, uint32_t i, unsigned int c)
+{
+	const struct flight *f = &m->flight[i];
+
+	if (f->kind == FLIGHT_WRITE)
+		return f->req.buf;
+	return bounce_of(m, i, f->req.op == STORE_READ ? c : 0);
+}
+
+/* True: it was taken. */
+static bool ask(struct mirror *m, uint32_t i, unsigned int c)
+{
+	struct flight *f = &m->flight[i];
+	struct store_req req = f->req;
+	int n;
+
+	req.tag = i;
+	req.avoid = 0;
+	req.buf = buffer(m, i, c);
+	n = m->copy[c].store->ops->submit(m->copy[c].store, &req, 1);
+	if (n < 0)
+		copy_lose(m, c, err_text(n));
+	if (n <= 0)
+		return false;
+	want_none(m, f, (uint8_t)(1U << c));
+	f->pending |= (uint8_t)(1U << c);
+	f->asked_ns = mirror_now_ns();
+	f->asked_tick = m->tick;
+	return true;
+}
+
+/* How many were taken. */
+static unsigned int ask_all(struct mirror *m)
+{
+	unsigned int taken = 0;
+
+	for (uint32_t k = 0; k < m->nr_active && m->nr_wanted; k++) {
+		uint32_t i = m->active[k];
+
+		for (unsigned int c = 0; c < m->nr; c++)
+			if (m->flight[i].wanted >> c & 1 && m->copy[c].store &&
+			    !(m->dying >> c & 1))
+				taken += ask(m, i, c);
+	}
+	return taken;
+}
+
+/* ---- answers ---- */
+
+static void count_time(struct copy *copy, uint64_t ns)
+{
+	copy->read_ns += ns / 16 - copy->read_ns / 16;
+}
+
+static void heard(struct mirror *m, unsigned int c, const struct store_done *done)
+{
+	uint32_t i = done->tag;
+	struct flight *f = &m->flight[i];
+	uint8_t bit = (uint8_t)(1U << c);
+
+	f->pending &= (uint8_t)~bit;
+	if (done->res) {
+		f->failed |= bit;
+		f->err = done->res;
+	} else {
+		f->done |= bit;
+	}
+	if (!done->res && f->kind == FLIGHT_READ) {
+		count_time(&m->copy[c], mirror_now_ns() - f->asked_ns);
+		if (!f->answered)
+			memcpy(f->req.buf, bounce_of(m, i, c), PAGE_BYTES);
+		want_none(m, f, f->wanted);
+		answer(m, f, 0, c);
+	} else if (!done->res && f->kind == FLIGHT_COPY && f->req.op == STORE_READ && c) {
+		memcpy(bounce_of(m, i, 0), bounce_of(m, i, c), PAGE_BYTES);
+	}
+	settle(m, i);
+}
+
+static void hear(struct mirror *m, unsigned int c)
+{
+	struct store *s = m->copy[c].store;
+	struct store_done done[64];
+	int n = 1;
+
+	while (n > 0 && !(m->dying >> c & 1)) {
+		n = s->ops->reap(s, done, 64);
+		if (n < 0)
+			copy_lose(m, c, err_text(n));
+		for (int k = 0; k < n; k++)
+			heard(m, c, &done[k]);
+	}
+}
+
+/* ---- loss ---- */
+
+void copy_lose(struct mirror *m, unsigned int c, const char *why)
+{
+	if (m->copy[c].state == COPY_LOST || m->dying >> c & 1)
+		return;
+	m->dying |= (uint8_t)(1U << c);
+	log_warn("mirror: %s is lost (%s); %u %s left", m->copy[c].name, why,
+		 (unsigned int)__builtin_popcount(in_state(m, COPY_LIVE)),
+		 __builtin_popcount(in_state(m, COPY_LIVE)) == 1 ? "copy is" : "copies are");
+}
+
+static void bury(struct mirror *m, unsigned int c)
+{
+	uint8_t bit = (uint8_t)(1U << c);
+	struct copy *copy = &m->copy[c];
+
+	m->dying &= (uint8_t)~bit;
+	copy->state = COPY_LOST;
+	copy->read_ns = 0;
+	copy->store->ops->close(copy->store);
+	copy->store = NULL;
+	for (uint32_t i = 0; i < MIRROR_FLIGHTS; i++) {
+		struct flight *f = &m->flight[i];
+
+		if (f->kind == FLIGHT_FREE || !((f->pending | f->wanted | f->done) & bit))
+			continue;
+		want_none(m, f, bit);
+		f->pending &= (uint8_t)~bit;
+		f->done &= (uint8_t)~bit; /* what it has counts for nothing */
+		settle(m, i);
+	}
+}
+
+/* Nobody is called late while he is the only one. */
+static void look_at_clock(struct mirror *m)
+{
+	for (uint32_t k = 0; k < m->nr_active; k++) {
+		uint32_t i = m->active[k], age = m->tick - m->flight[i].asked_tick;
+		struct flight *f = &m->flight[i];
+		unsigned int first = f->pending ? (unsigned int)__builtin_ctz(f->pending) : 0, c;
+		uint64_t usual = m->copy[first].read_ns * 4 / MIRROR_TICK_NS;
+
+		if (!f->pending)
+			continue;
+		for (c = 0; age > MIRROR_LATE && c < m->nr; c++)
+			if (f->pending >> c & 1 && in_state(m, COPY_LIVE) & ~(1U << c))
+				copy_lose(m, c, "no answer for a second");
+		if (f->kind != FLIGHT_READ || f->answered || f->wanted ||
+		    age < MIRROR_HEDGE_MIN + (usual < 50 ? usual : 50))
+			continue;
+		c = choose(m, (uint8_t)(f->pending | f->failed | f->req.avoid));
+		if (c < MIRROR_COPIES)
+			want(m, f, (uint8_t)(1U << c));
+	}
+}
+
+void flights_run(struct mirror *m)
+{
+	uint64_t now = mirror_now_ns();
+	unsigned int taken;
+
+	/* However long we were away, that was one tick: nobody had time to answer. */
+	if (now - m->tick_ns >= MIRROR_TICK_NS) {
+		m->tick_ns = now;
+		m->tick++;
+		look_at_clock(m);
+	}
+	do {
+		while (m->dying)
+			bury(m, (unsigned int)__builtin_ctz(m->dying));
+		taken = ask_all(m);
+		for (unsigned int c = 0; c < m->nr; c++)
+			if (m->copy[c].store && !(m->dying >> c & 1))
+				hear(m, c);
+	} while (m->dying || (m->nr_wanted && taken));
+}

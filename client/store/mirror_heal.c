@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mirror_heal: a lost copy is looked for, opened anew where its server answers, and
+ * filled with all that was ever written, under a limit, while the job goes on. It is read
+ * from when that is done, and not a page earlier.
+ *
+ * A thread asks whether servers answer, since that may take as long as a network lets it.
+ * All else is the pager's: a store belongs to the thread that opened it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/store/mirror.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+
+#define PROBE_MS 300U
+#define LOOK_US	 250000U
+#define OPEN_MS	 1000U /* it has just answered */
+#define NO_SLOT	 UINT64_MAX
+
+/* ---- looking ---- */
+
+static bool is_lost(struct mirror *m, unsigned int c)
+{
+	return __atomic_load_n(&m->copy[c].state, __ATOMIC_ACQUIRE) == COPY_LOST;
+}
+
+static void *probe(void *arg)
+{
+	struct mirror *m = arg;
+	uint64_t one = 1;
+
+	while (!__atomic_load_n(&m->closing, __ATOMIC_ACQUIRE)) {
+		for (unsigned int c = 0; c < m->nr; c++) {
+			struct copy *copy = &m->copy[c];
+
+			if (!is_lost(m, c) || __atomic_load_n(&copy->answers, __ATOMIC_ACQUIRE) ||
+			    m->args.probe_kid(copy->spec, PROBE_MS))
+				continue;
+			__atomic_store_n(&copy->answers, true, __ATOMIC_RELEASE);
+			if (write(m->event_fd, &one, sizeof(one)) < 0)
+				continue;
+		}
+		usleep(LOOK_US);
+	}
+	return NULL;
+}
+
+void heal_look(struct mirror *m)
+{
+	bool any = false;
+
+	for (unsigned int c = 0; c < m->nr; c++)
+		any |= is_lost(m, c);
+	if (!any || m->probing || !m->args.probe_kid)
+		return;
+	m->probing = !pthread_create(&m->prober, NULL, probe, m);
+}
+
+void heal_stop(struct mirror *m)
+{
+	__atomic_store_n(&m->closing, true, __ATOMIC_RELEASE);
+	if (m->probing)
+		pthread_join(m->prober, NULL);
+}
+
+/* ---- joining ---- */
+
+static unsigned int joining(const struct mirror *m)
+{
+	unsigned int c = 0;
+
+	while (c < m->nr && m->copy[c].state != COPY_JOINING)
+		c++;
+	return c;
+}
+
+static void join(struct mirror *m, unsigned int c)
+{
+	struct copy *copy = &m->copy[c];
+	struct store_open_args args = m->args;
+	struct store *s = NULL;
+
+	args.timeout_ms = OPEN_MS;
+	if (m->args.open_kid(copy->spec, &args, &s)) {
+		log_info("mirror: %s answers, but: %s", copy->name, err_text(-EIO));
+		__atomic_store_n(&copy->answers, false, __ATOMIC_RELEASE);
+		return;
+	}
+	if (s->nr_slots < m->store.nr_slots || mirror_watch(m, s)) {
+		s->ops->close(s);
+		__atomic_store_n(&copy->answers, false, __ATOMIC_RELEASE);
+		return;
+	}
+	log_warn("mirror: %s is there again, and is filled", copy->name);
+	copy->store = s;
+	m->next_slot = m->resynced = 0;
+	m->budget_ns = mirror_now_ns();
+	m->budget = 0;
+	__atomic_store_n(&copy->state, COPY_JOINING, __ATOMIC_RELEASE);
+	__atomic_store_n(&copy->answers, false, __ATOMIC_RELEASE);
+}
+
+/* ---- filling ---- */
+
+bool heal_holds(const struct mirror *m, uint64_t slot)
+{
+	for (unsigned int i = 0; m->nr_resyncs && i < MIRROR_RESYNCS; i++)
+		if (m->resync_slot[i] == slot)
+			return true;
+	return false;
+}
+
+static void hold(struct mirror *m, uint64_t was, uint64_t is)
+{
+	unsigned int i = 0;
+
+	while (m->resync_slot[i] != was)
+		i++;
+	m->resync_slot[i] = is;
+}
+
+void heal_arrived(struct mirror *m, uint64_t slot)
+{
+	hold(m, slot, NO_SLOT);
+	m->nr_resyncs--;
+	m->resynced++;
+}
+
+/* A page's worth of the limit; a tenth of a second of it may be saved up. */
+static bool may_spend(struct mirror *m)
+{
+	uint64_t now = mirror_now_ns(), most = m->resync_bytes / 10 + PAGE_BYTES;
+
+	m->budget += (uint64_t)((double)(now - m->budget_ns) * (double)m->resync_bytes / 1e9);
+	m->budget_ns = now;
+	if (m->budget > most)
+		m->budget = most;
+	if (m->budget < PAGE_BYTES)
+		return false;
+	m->budget -= PAGE_BYTES;
+	return true;
+}
+
+/* The next slot that has to be copied, at next_slot; false: there is none. */
+static bool find_next(struct mirror *m)
+{
+	while (m->next_slot < m->store.nr_slots) {
+		if (!(m->next_slot % 64) && !m->written[m->next_slot / 64])
+			m->next_slot += 64;
+		else if (!bit_has(m->written, m->next_slot))
+			m->next_slot++;
+		else
+			return true;
+	}
+	return false;
+}
+
+static void fill(struct mirror *m, unsigned int c)
+{
+	/* What is being written waits: the copy may have joined in the midst of it. */
+	while (m->nr_resyncs < MIRROR_RESYNCS && m->free_head != UINT32_MAX && find_next(m) &&
+	       !bit_has(m->writing, m->next_slot) && may_spend(m)) {
+		uint64_t slot = m->next_slot++;
+
+		hold(m, NO_SLOT, slot);
+		m->nr_resyncs++;
+		flight_begin_copy(m, slot);
+	}
+	if (m->nr_resyncs || find_next(m) || m->copy[c].state != COPY_JOINING || m->dying >> c & 1)
+		return;
+	__atomic_store_n(&m->copy[c].state, COPY_LIVE, __ATOMIC_RELEASE);
+	log_warn("mirror: %s is whole again, %llu pages", m->copy[c].name,
+		 (unsigned long long)m->resynced);
+}
+
+void heal_run(struct mirror *m)
+{
+	unsigned int c = joining(m);
+
+	for (unsigned int i = 0; c == m->nr && i < m->nr; i++)
+		if (is_lost(m, i) && __atomic_load_n(&m->copy[i].answers, __ATOMIC_ACQUIRE)) {
+			join(m, i);
+			c = joining(m);
+		}
+	if (c < m->nr)
+		fill(m, c);
+}

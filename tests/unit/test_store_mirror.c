@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mirror(): over two stores that answer when the test says so, refuse, hold back, and are
+ * lost. What is read is always what was last written; a copy that was lost is
+ * filled before it is believed again.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/store/open.h"
+#include "common/base/err.h"
+
+#define SLOTS 256U
+#define KIDS  2U
+#define QUEUE 1024U
+
+/* A store that keeps one word of each page. */
+static struct kid {
+	struct store store;
+	uint64_t word[SLOTS];
+	struct store_req queue[QUEUE];
+	unsigned int nr;
+	bool open, silent, lost, refuses_writes, refuses_reads, full;
+	unsigned int reads, writes, opened;
+	bool away; /* its server does not answer */
+} kid[KIDS];
+
+static int kid_submit(struct store *s, const struct store_req *req, unsigned int nr)
+{
+	struct kid *k = (struct kid *)s;
+	unsigned int i = 0;
+
+	if (k->lost)
+		return err_set(-EPIPE, "hung up");
+	for (; i < nr && !k->full; i++) {
+		assert_true(k->nr < QUEUE);
+		k->queue[k->nr++] = req[i];
+	}
+	return (int)i;
+}
+
+static int serve(struct kid *k, const struct store_req *q)
+{
+	assert_true(q->slot < SLOTS);
+	if (q->op == STORE_WRITE) {
+		k->writes++;
+		if (k->refuses_writes)
+			return -EIO;
+		k->word[q->slot] = *(const uint64_t *)q->buf;
+		return 0;
+	}
+	k->reads++;
+	if (k->refuses_reads)
+		return -EIO;
+	*(uint64_t *)q->buf = k->word[q->slot];
+	return 0;
+}
+
+static int kid_reap(struct store *s, struct store_done *out, unsigned int max)
+{
+	struct kid *k = (struct kid *)s;
+	unsigned int n = 0;
+
+	if (k->lost)
+		return err_set(-EPIPE, "hung up");
+	for (; n < max && n < k->nr && !k->silent; n++)
+		out[n] = (struct store_done){.tag = k->queue[n].tag, .res = serve(k, &k->queue[n])};
+	memmove(k->queue, k->queue + n, (k->nr - n) * sizeof(*k->queue));
+	k->nr -= n;
+	return (int)n;
+}
+
+static int kid_pollfd(struct store *s)
+{
+	(void)s;
+	return -1;
+}
+
+static void kid_close(struct store *s)
+{
+	struct kid *k = (struct kid *)s;
+
+	assert_true(k->open);
+	k->open = false;
+}
+
+static const struct store_ops kid_ops = {
+	.submit = kid_submit, .reap = kid_reap, .pollfd = kid_pollfd, .close = kid_close};
+
+static int open_kid(const struct spec *spec, const struct store_open_args *args, struct store **out)
+{
+	struct kid *k = &kid[atoi(spec->rest)];
+
+	assert_false(k->open);
+	if (k->away)
+		return err_set(-ECONNREFUSED, "refused");
+	memset(k->word, 0, sizeof(k->word)); /* a new lease is empty */
+	k->store = (struct store){.ops = &kid_ops, .nr_slots = args->bytes / PAGE_BYTES};
+	k->open = true;
+	k->lost = false;
+	k->nr = 0;
+	k->opened++;
+	*out = &k->store;
+	return 0;
+}
+
+static int probe_kid(const struct spec *spec, unsigned int timeout_ms)
+{
+	(void)timeout_ms;
+	return __atomic_load_n(&kid[atoi(spec->rest)].away, __ATOMIC_ACQUIRE) ? -ECONNREFUSED : 0;
+}
+
+static struct store *m;
+
+static int try_open(const char *text)
+{
+	struct store_open_args args = {.bytes = SLOTS * PAGE_BYTES,
+				       .sock_fd = -1,
+				       .open_kid = open_kid,
+				       .probe_kid = probe_kid};
+	struct spec *spec;
+	int err = spec_parse(text, &spec);
+
+	if (!err)
+		err = store_mirror_type.open(spec, &args, &m);
+	spec_free(spec);
+	return err;
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	memset(kid, 0, sizeof(kid));
+	m = NULL;
+	return try_open("mirror(kid:0,kid:1)");
+}
+
+static int end(void **state)
+{
+	(void)state;
+	m->ops->close(m);
+	assert_false(kid[0].open || kid[1].open);
+	return 0;
+}
+
+/* ---- requests ---- */
+
+static uint64_t page[SLOTS][PAGE_BYTES / 8] __attribute__((aligned(4096)));
+static bool done[SLOTS];
+static int res[SLOTS];
+static uint8_t from[SLOTS];
+
+static void submit(enum store_op op, unsigned int slot, uint64_t word, unsigned int avoid)
+{
+	struct store_req req = {.slot = slot,
+				.buf = page[slot],
+				.tag = slot,
+				.op = (uint8_t)op,
+				.avoid = (uint8_t)avoid};
+
+	page[slot][0] = word;
+	done[slot] = false;
+	assert_int_equal(m->ops->submit(m, &req, 1), 1);
+}
+
+/* The mirror's result when it has nothing more to tell. */
+static int reap(void)
+{
+	struct store_done d[16];
+	int n;
+
+	while ((n = m->ops->reap(m, d, 16)) > 0)
+		for (int i = 0; i < n; i++) {
+			assert_false(done[d[i].tag]);
+			done[d[i].tag] = true;
+			res[d[i].tag] = d[i].res;
+			from[d[i].tag] = d[i].from;
+		}
+	return n;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Ticks pass. */
+static void reap_until(const bool *what, unsigned int ms)
+{
+	uint64_t until = now_ms() + ms;
+
+	while (!*what && now_ms() < until) {
+		reap();
+		usleep(200);
+	}
+	assert_true(*what);
+}
+
+static void write_one(unsigned int slot, uint64_t word)
+{
+	submit(STORE_WRITE, slot, word, 0);
+	reap_until(&done[slot], 5000);
+	assert_int_equal(res[slot], 0);
+}
+
+static void read_one(unsigned int slot, uint64_t word)
+{
+	submit(STORE_READ, slot, ~0ULL, 0);
+	reap_until(&done[slot], 5000);
+	assert_int_equal(res[slot], 0);
+	assert_int_equal(page[slot][0], word);
+}
+
+static void lose(unsigned int k, bool away)
+{
+	__atomic_store_n(&kid[k].away, away, __ATOMIC_RELEASE);
+	kid[k].lost = true;
+}
+
+/* Until the copy has been opened again and is read from. */
+static void wait_until_whole(unsigned int k)
+{
+	uint64_t until = now_ms() + 10000;
+	unsigned int reads;
+
+	__atomic_store_n(&kid[k].away, false, __ATOMIC_RELEASE);
+	while (!kid[k].open && now_ms() < until) {
+		reap();
+		usleep(200);
+	}
+	assert_true(kid[k].open);
+	reads = kid[k].reads;
+	while (kid[k].reads == reads && now_ms() < until) {
+		submit(STORE_READ, 0, 0, 1U << !k);
+		reap_until(&done[0], 5000);
+	}
+	assert_true(kid[k].reads > reads);
+}
+
+/* ---- tests ---- */
+
+static void a_write_is_done_when_all_copies_have_it(void **state)
+{
+	(void)state;
+	assert_int_equal(m->nr_slots, SLOTS);
+	assert_int_equal(m->copies, 2);
+	kid[1].silent = true;
+	submit(STORE_WRITE, 5, 77, 0);
+	reap();
+	assert_false(done[5]);
+	assert_int_equal(kid[0].word[5], 77);
+	kid[1].silent = false;
+	reap();
+	assert_true(done[5]);
+	assert_int_equal(kid[1].word[5], 77);
+	read_one(5, 77);
+}
+
+static void a_full_copy_is_asked_later(void **state)
+{
+	(void)state;
+	kid[0].full = true;
+	submit(STORE_WRITE, 5, 77, 0);
+	reap();
+	assert_false(done[5]);
+	kid[0].full = false;
+	reap();
+	assert_true(done[5]);
+	assert_int_equal(kid[0].word[5], 77);
+}
+
+static void a_wrong_page_is_read_from_another_copy(void **state)
+{
+	unsigned int reads;
+
+	(void)state;
+	write_one(5, 77);
+	for (unsigned int k = 0; k < KIDS; k++) {
+		kid[k].word[5] = 78;
+		reads = kid[0].reads + kid[1].reads;
+		submit(STORE_READ, 5, 0, 0);
+		reap();
+		if (page[5][0] == 78) {
+			assert_int_equal(from[5], k);
+			submit(STORE_READ, 5, 0, 1U << k);
+			reap();
+			reads++;
+		}
+		assert_int_equal(page[5][0], 77);
+		assert_int_equal(kid[0].reads + kid[1].reads, reads + 1);
+		kid[k].word[5] = 77;
+	}
+}
+
+static void a_refused_read_is_asked_of_another(void **state)
+{
+	(void)state;
+	write_one(5, 77);
+	kid[0].refuses_reads = true;
+	read_one(5, 77);
+	kid[1].refuses_reads = true;
+	submit(STORE_READ, 5, 0, 0);
+	reap();
+	assert_true(done[5]);
+	assert_int_equal(res[5], -EIO);
+	kid[0].refuses_reads = kid[1].refuses_reads = false;
+}
+
+static void who_is_slow_is_not_waited_for(void **state)
+{
+	uint64_t start;
+
+	(void)state;
+	write_one(5, 77);
+	kid[0].silent = kid[1].silent = true;
+	submit(STORE_READ, 5, 0, 0);
+	assert_int_equal(kid[0].nr + kid[1].nr, 1);
+	start = now_ms();
+	while (kid[0].nr + kid[1].nr < 2 && now_ms() - start < 5000) {
+		reap();
+		usleep(200);
+	}
+	assert_int_equal(kid[0].nr + kid[1].nr, 2);
+	kid[1].silent = false;
+	reap();
+	assert_true(done[5]);
+	assert_int_equal(page[5][0], 77);
+	/* What the other says later is nobody's business. */
+	page[5][0] = 1;
+	kid[0].word[5] = 99;
+	kid[0].silent = false;
+	reap();
+	assert_int_equal(page[5][0], 1);
+	kid[0].word[5] = 77;
+}
+
+static void a_lost_copy_is_done_without(void **state)
+{
+	(void)state;
+	write_one(5, 77);
+	kid[0].silent = true;
+	submit(STORE_WRITE, 6, 88, 0);
+	submit(STORE_READ, 5, 0, 0);
+	reap();
+	assert_false(done[6]);
+	lose(0, true);
+	reap_until(&done[6], 1000);
+	reap_until(&done[5], 1000);
+	assert_int_equal(res[6], 0);
+	assert_int_equal(page[5][0], 77);
+	assert_false(kid[0].open);
+	for (unsigned int i = 0; i < 100; i++)
+		write_one(i, i + 1000);
+	for (unsigned int i = 0; i < 100; i++)
+		read_one(i, i + 1000);
+}
+
+static void who_refuses_a_write_is_not_read_again(void **state)
+{
+	(void)state;
+	write_one(5, 77);
+	kid[1].away = true;
+	kid[1].refuses_writes = true;
+	write_one(5, 78);
+	assert_false(kid[1].open);
+	for (unsigned int i = 0; i < 200; i++)
+		read_one(5, 78);
+}
+
+static void a_copy_that_says_nothing_for_a_second_is_lost(void **state)
+{
+	uint64_t start = now_ms();
+
+	(void)state;
+	kid[1].silent = kid[1].away = true;
+	submit(STORE_WRITE, 5, 77, 0);
+	reap_until(&done[5], 5000);
+	assert_int_equal(res[5], 0);
+	assert_true(now_ms() - start > 500);
+	assert_false(kid[1].open);
+}
+
+static void the_last_copy_is_never_given_up_for_being_late(void **state)
+{
+	(void)state;
+	lose(1, true);
+	reap();
+	kid[0].silent = true;
+	submit(STORE_WRITE, 5, 77, 0);
+	for (uint64_t until = now_ms() + 1500; now_ms() < until; usleep(200))
+		reap();
+	assert_false(done[5]);
+	kid[0].silent = false;
+	reap();
+	assert_true(done[5]);
+	assert_int_equal(res[5], 0);
+}
+
+static void when_all_are_lost_it_is_said(void **state)
+{
+	(void)state;
+	submit(STORE_WRITE, 5, 77, 0);
+	reap();
+	kid[0].silent = kid[1].silent = true;
+	submit(STORE_READ, 5, 77, 0);
+	lose(0, true);
+	lose(1, true);
+	for (uint64_t until = now_ms() + 3000; !done[5] && now_ms() < until;)
+		if (reap() < 0)
+			break;
+	assert_int_equal(reap(), -EPIPE);
+	assert_non_null(strstr(err_text(-EPIPE), "all copies"));
+	assert_int_equal(m->ops->submit(m, &(struct store_req){.buf = page[0]}, 1), -EPIPE);
+}
+
+static void who_comes_back_is_filled_before_he_is_believed(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	lose(0, true);
+	reap();
+	for (unsigned int i = 0; i < SLOTS; i += 2)
+		write_one(i, i + 1001);
+	wait_until_whole(0);
+	assert_int_equal(kid[0].opened, 2);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[0].word[i], i % 2 ? i + 1 : i + 1001);
+	lose(1, true);
+	reap();
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i % 2 ? i + 1 : i + 1001);
+}
+
+static void what_is_written_meanwhile_is_not_overtaken(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, 1);
+	lose(0, false);
+	/* Written again and again while it is filled: the last word counts on both. */
+	for (uint64_t round = 2; round < 40; round++)
+		for (unsigned int i = 0; i < SLOTS; i += 7) {
+			struct store_req req = {
+				.slot = i, .buf = page[i], .tag = i, .op = STORE_WRITE};
+
+			page[i][0] = round;
+			done[i] = false;
+			while (m->ops->submit(m, &req, 1) == 0) {
+				reap(); /* on its way to the copy that joins */
+				usleep(100);
+			}
+			reap_until(&done[i], 5000);
+			usleep(200);
+		}
+	wait_until_whole(0);
+	for (unsigned int i = 0; i < SLOTS; i++) {
+		assert_int_equal(kid[0].word[i], kid[1].word[i]);
+		assert_int_equal(kid[0].word[i], i % 7 ? 1 : 39);
+	}
+}
+
+static void a_copy_that_is_lost_again_while_it_is_filled(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	lose(0, false);
+	while (kid[0].opened < 2) {
+		reap();
+		usleep(200);
+	}
+	lose(0, true);
+	reap();
+	assert_false(kid[0].open);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i + 1);
+	wait_until_whole(0);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[0].word[i], i + 1);
+}
+
+static void what_is_wrong_is_said(void **state)
+{
+	static const char *const wrong[][2] = {
+		{"mirror(kid:0)", "2 or 3 others"},
+		{"mirror(resync=x,kid:0,kid:1)", "'x' is not a size"},
+		{"mirror(speed=1,kid:0,kid:1)", "nothing but resync"},
+		{"mirror", "2 or 3 others"},
+	};
+	struct store *was = m;
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		assert_true(try_open(wrong[i][0]) < 0);
+		if (!strstr(err_text(-EINVAL), wrong[i][1]))
+			fail_msg("%s: %s", wrong[i][0], err_text(-EINVAL));
+		assert_ptr_equal(m, was);
+	}
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_write_is_done_when_all_copies_have_it),
+		TEST(a_full_copy_is_asked_later),
+		TEST(a_wrong_page_is_read_from_another_copy),
+		TEST(a_refused_read_is_asked_of_another),
+		TEST(who_is_slow_is_not_waited_for),
+		TEST(a_lost_copy_is_done_without),
+		TEST(who_refuses_a_write_is_not_read_again),
+		TEST(a_copy_that_says_nothing_for_a_second_is_lost),
+		TEST(the_last_copy_is_never_given_up_for_being_late),
+		TEST(when_all_are_lost_it_is_said),
+		TEST(who_comes_back_is_filled_before_he_is_believed),
+		TEST(what_is_written_meanwhile_is_not_overtaken),
+		TEST(a_copy_that_is_lost_again_while_it_is_filled),
+		TEST(what_is_wrong_is_said),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
