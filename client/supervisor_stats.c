@@ -70,7 +70,7 @@ static json_t *json_faults(const struct core_stats *c)
 static json_t *json_pages(const struct core_stats *c)
 {
 	return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I},"
-			 " s:I}",
+			 " s:I, s:{s:I, s:I}}",
 			 "pages", "moved", N(c->pages_moved), "evicted", N(c->pages_evicted),
 			 "fetched", N(c->pages_fetched), "prefetched", N(c->pages_prefetched),
 			 "zero_elided", N(c->pages_zero_elided), "clean_elided",
@@ -78,7 +78,8 @@ static json_t *json_pages(const struct core_stats *c)
 			 N(c->pages_written), "bytes", "evicted", N(c->pages_evicted * PAGE_BYTES),
 			 "fetched", N(c->pages_fetched * PAGE_BYTES), "zero_elided",
 			 N(c->pages_zero_elided * PAGE_BYTES), "clean_elided",
-			 N(c->pages_clean_elided * PAGE_BYTES), "write_errors", N(c->write_errors));
+			 N(c->pages_clean_elided * PAGE_BYTES), "write_errors", N(c->write_errors),
+			 "wrong_sums", "pages", N(c->sums_wrong), "repaired", N(c->pages_repaired));
 }
 
 static json_t *json_events(const struct core_stats *c)

@@ -53,6 +53,9 @@ static void rows_faults(const struct out *o, const struct core_stats *c)
 	row(o, "from standby", "%12" PRIu64, c->faults_soft);
 	row(o, "from remote", "%12" PRIu64, c->faults_remote);
 	row(o, "joined", "%12" PRIu64, c->faults_joined);
+	if (c->sums_wrong)
+		row(o, "wrong, repaired", "%12" PRIu64 ", %" PRIu64, c->sums_wrong,
+		    c->pages_repaired);
 	row(o, "fault latency", "p50 %.1f  p90 %.1f  p99 %.1f us",
 	    (double)hist_quantile(f, 0.5) / 1000, (double)hist_quantile(f, 0.9) / 1000,
 	    (double)hist_quantile(f, 0.99) / 1000);

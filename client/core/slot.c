@@ -58,6 +58,8 @@ void slot_put(struct core *c, uint64_t slot)
 	c->slot_map[slot / 64] |= 1ULL << (slot % 64);
 	c->st->slots_free++;
 	c->st->stats.remote_pages--;
+	if (c->b.store->ops->drop)
+		c->b.store->ops->drop(c->b.store, slot);
 }
 
 bool slot_is_shared(const struct core *c, uint64_t slot)

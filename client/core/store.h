@@ -55,6 +55,9 @@ struct store_ops {
 	 * when completions are always there as soon as submit() returned. */
 	int (*pollfd)(struct store *s);
 
+	/* What the slot holds is needed no more. NULL: the store does not care. */
+	void (*drop)(struct store *s, uint64_t slot);
+
 	/* Frees the store and all it leased. Accepts NULL and half-built. */
 	void (*close)(struct store *s);
 };

@@ -301,6 +301,14 @@ static int fault_pollfd(struct store *s)
 	return to_fault(s)->epoll_fd;
 }
 
+static void fault_drop(struct store *s, uint64_t slot)
+{
+	struct store *kid = to_fault(s)->kid;
+
+	if (kid->ops->drop)
+		kid->ops->drop(kid, slot);
+}
+
 static void fault_close(struct store *s)
 {
 	struct fault_store *f = to_fault(s);
@@ -324,6 +332,7 @@ static const struct store_ops fault_ops = {
 	.submit = fault_submit,
 	.reap = fault_reap,
 	.pollfd = fault_pollfd,
+	.drop = fault_drop,
 	.close = fault_close,
 };
 

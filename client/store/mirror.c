@@ -116,6 +116,17 @@ static int mirror_pollfd(struct store *s)
 	return to_mirror(s)->epoll_fd;
 }
 
+/* A copy that joins is spared it. */
+static void mirror_drop(struct store *s, uint64_t slot)
+{
+	struct mirror *m = to_mirror(s);
+
+	m->written[slot / 64] &= ~(1ULL << slot % 64);
+	for (unsigned int c = 0; c < m->nr; c++)
+		if (m->copy[c].store && m->copy[c].store->ops->drop)
+			m->copy[c].store->ops->drop(m->copy[c].store, slot);
+}
+
 static void close_fd(int fd)
 {
 	if (fd >= 0)
@@ -149,6 +160,7 @@ static const struct store_ops mirror_ops = {
 	.submit = mirror_submit,
 	.reap = mirror_reap,
 	.pollfd = mirror_pollfd,
+	.drop = mirror_drop,
 	.close = mirror_close,
 };
 

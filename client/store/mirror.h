@@ -6,7 +6,7 @@
  *	     lost for good, refused what another took, or late
  *	LIVE --------------------------------------------------> LOST
  *	  ^                                                        | its server answers again:
- *	  |  all that was ever written is there                    v a new, empty lease
+ *	  |  all that is needed is there                    v a new, empty lease
  *	  +---------------------------------------------------- JOINING
  *
  * A write is done when all copies that are not lost have it; a read is asked of the
@@ -23,7 +23,7 @@
 
 #define MIRROR_COPIES	 3U
 #define MIRROR_FLIGHTS	 4096U /* requests at once */
-#define MIRROR_RESYNCS	 16U   /* of them, pages on their way to a copy that joins */
+#define MIRROR_RESYNCS	 64U   /* of them, pages on their way to a copy that joins */
 #define MIRROR_TICK_NS	 1000000ULL
 #define MIRROR_LATE	 1000U /* ticks; then a copy is lost, if there is another */
 #define MIRROR_HEDGE_MIN 2U    /* ticks before another copy is asked */
@@ -83,7 +83,7 @@ struct mirror {
 	uint64_t tick_ns;
 
 	/* healing (mirror_heal.c) */
-	uint64_t *written;     /* slots, ever */
+	uint64_t *written;     /* slots that hold something */
 	uint64_t *writing;     /* slots, now */
 	uint64_t resync_bytes; /* a second, at most */
 	uint64_t next_slot, resynced, budget, budget_ns;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mirror_heal: a lost copy is looked for, opened anew where its server answers, and
- * filled with all that was ever written, under a limit, while the job goes on. It is read
+ * filled with all that is needed, under a limit, while the job goes on. It is read
  * from when that is done, and not a page earlier.
  *
  * A thread asks whether servers answer, since that may take as long as a network lets it.

@@ -91,6 +91,15 @@ static int pool_pollfd(struct store *s)
 	return ((struct pool *)s)->poll_fd;
 }
 
+static void pool_drop(struct store *s, uint64_t slot)
+{
+	const struct pool *p = (const struct pool *)s;
+	struct store *part = part_of(p, &slot);
+
+	if (part->ops->drop)
+		part->ops->drop(part, slot);
+}
+
 static void pool_close(struct store *s)
 {
 	struct pool *p = (struct pool *)s;
@@ -109,6 +118,7 @@ static const struct store_ops pool_ops = {
 	.submit = pool_submit,
 	.reap = pool_reap,
 	.pollfd = pool_pollfd,
+	.drop = pool_drop,
 	.close = pool_close,
 };
 

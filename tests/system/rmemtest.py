@@ -268,12 +268,12 @@ class Run:
 class TcpServer:
     """An rmemd of the same build on a free port of @host; use as a context."""
 
-    def __init__(self, rmem, capacity, host="127.0.0.1", prefix=()):
+    def __init__(self, rmem, capacity, host="127.0.0.1", prefix=(), port=0):
         self.host = host
         self.log = tempfile.NamedTemporaryFile(prefix="test-", dir="/var/tmp")
         self.proc = subprocess.Popen(
             list(prefix) + [os.path.join(os.path.dirname(rmem), "rmemd"), "--listen",
-                            f"tcp:{host}:0", "--capacity", str(capacity)],
+                            f"tcp:{host}:{port}", "--capacity", str(capacity)],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.spec = self.wait_for_port()
 

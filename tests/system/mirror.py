@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""mirror.py RMEM TORTURE WHAT [--times N]: a job whose pages are in two memory servers
+goes on, with right bytes, whatever happens to one of them. WHAT:
+
+  kill     one is killed at a random moment, and does not come back
+  restart  it comes back, empty: what it lacks is copied, and then the other one is killed
+  stop     one stands still for three seconds (SIGSTOP)
+  both     one is killed, and the other before the first is back: a loud stop"""
+
+import argparse
+import os
+import random
+import signal
+import time
+
+from rmemtest import MIB, Run, TcpServer, check, main
+
+FOOTPRINT_MIB, CAP, REMOTE = 96, 24 * MIB, 256 * MIB
+STALL_S = 1.0  # longer than this no fault may wait
+END_S = 40
+
+
+class Job(Run):
+    """The torture on a mirror of two servers."""
+
+    def __init__(self, args, a, b, job_ms):
+        super().__init__(args.rmem, [args.torture, str(FOOTPRINT_MIB), str(job_ms)], CAP, REMOTE,
+                         [f"mirror({a.spec},{b.spec})"], sample=False)
+
+    def wait_for(self, text, seconds=20):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and text not in self.stderr:
+            time.sleep(0.01)
+        check(text in self.stderr, f"'{text}' was not said in {seconds} s: {self.stderr[-2000:]}")
+
+    def ends_right(self):
+        """The longest that a fault waited, in seconds."""
+        status = self.wait(END_S)
+        check(status == 0, f"status {status}: {self.stderr[-3000:]}")
+        check("torture: ok" in self.stdout, "status 0 without a result")
+        self.nothing_left()
+        stats = self.stats()
+        check(stats["wrong_sums"]["pages"] == 0, f"wrong pages: {stats['wrong_sums']}")
+        return stats["fault_latency_ns"]["max"] / 1e9
+
+
+def kill(args):
+    with TcpServer(args.rmem, 512 * MIB) as a, TcpServer(args.rmem, 512 * MIB) as b, \
+            Job(args, a, b, 1500) as job:
+        time.sleep(random.uniform(0.2, 1.4))
+        victim = random.choice((a, b))
+        killed = time.monotonic()
+        victim.proc.kill()
+        job.wait_for(f"{victim.spec} is lost", 2)
+        said_s = time.monotonic() - killed
+        check(said_s <= 1, f"said after {said_s:.2f} s")
+        stall = job.ends_right()
+        check(stall <= STALL_S, f"a fault waited for {stall:.2f} s")
+        return stall
+
+
+def restart(args):
+    with TcpServer(args.rmem, 512 * MIB) as a, TcpServer(args.rmem, 512 * MIB) as b, \
+            Job(args, a, b, 6000) as job:
+        time.sleep(1)
+        a.proc.kill()
+        a.proc.wait()
+        job.wait_for(f"{a.spec} is lost", 2)
+        with TcpServer(args.rmem, 512 * MIB, port=a.spec.rsplit(":", 1)[1]):
+            job.wait_for(f"{a.spec} is whole again")
+            b.proc.kill()
+            job.wait_for(f"{b.spec} is lost", 2)
+            return job.ends_right()
+
+
+def stop(args):
+    with TcpServer(args.rmem, 512 * MIB) as a, TcpServer(args.rmem, 512 * MIB) as b, \
+            Job(args, a, b, 5000) as job:
+        time.sleep(1)
+        a.proc.send_signal(signal.SIGSTOP)
+        try:
+            job.wait_for(f"{a.spec} is lost", 4)
+            time.sleep(2)
+        finally:
+            a.proc.send_signal(signal.SIGCONT)
+        return job.ends_right()
+
+
+def both(args):
+    with TcpServer(args.rmem, 512 * MIB) as a, TcpServer(args.rmem, 512 * MIB) as b, \
+            Job(args, a, b, 20000) as job:
+        time.sleep(1)
+        a.proc.kill()
+        job.wait_for(f"{a.spec} is lost", 2)
+        b.proc.kill()
+        killed = time.monotonic()
+        status = job.wait(END_S)
+        check(status == 125, f"status {status}: {job.stderr[-2000:]}")
+        check(time.monotonic() - killed <= 2, "it took more than 2 s to stop")
+        check("all copies of the mirror are lost" in job.stderr, job.stderr[-2000:])
+        check("wrong page" not in job.stderr, job.stderr[-2000:])
+        job.nothing_left()
+        return 0
+
+
+def run():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("rmem")
+    p.add_argument("torture")
+    p.add_argument("what", choices=("kill", "restart", "stop", "both"))
+    p.add_argument("--times", type=int, default=1)
+    args = p.parse_args()
+    args.rmem = os.path.abspath(args.rmem)
+    stalls = [globals()[args.what](args) for _ in range(args.times)]
+    print(f"{args.what}: {len(stalls)} right, longest stall of a fault {max(stalls):.3f} s")
+
+
+main(run)
