@@ -342,7 +342,10 @@ static void bury(struct mirror *m, unsigned int c)
 	for (uint32_t i = 0; i < MIRROR_FLIGHTS; i++) {
 		struct flight *f = &m->flight[i];
 
-		if (f->kind == FLIGHT_FREE || !((f->pending | f->wanted | f->done) & bit))
+		bool concerned = (f->pending | f->wanted | f->done) & bit;
+
+		/* Pages for a copy that joins have nowhere to go, if it was that one. */
+		if (f->kind == FLIGHT_FREE || (f->kind != FLIGHT_COPY && !concerned))
 			continue;
 		want_none(m, f, bit);
 		f->pending &= (uint8_t)~bit;

@@ -493,6 +493,23 @@ static void a_copy_that_is_lost_again_while_it_is_filled(void **state)
 		assert_int_equal(kid[0].word[i], i + 1);
 }
 
+static void a_page_that_nobody_can_read_keeps_a_copy_from_joining(void **state)
+{
+	(void)state;
+	write_one(5, 77);
+	lose(1, false);
+	kid[0].refuses_reads = true;
+	for (uint64_t until = now_ms() + 5000; kid[1].opened < 2 && now_ms() < until; usleep(200))
+		reap();
+	__atomic_store_n(&kid[1].away, true, __ATOMIC_RELEASE);
+	for (uint64_t until = now_ms() + 5000; kid[1].open && now_ms() < until; usleep(200))
+		reap();
+	assert_false(kid[1].open);
+	kid[0].refuses_reads = false;
+	write_one(5, 78); /* nothing holds the slot */
+	read_one(5, 78);
+}
+
 static void what_is_wrong_is_said(void **state)
 {
 	static const char *const wrong[][2] = {
@@ -530,6 +547,7 @@ int main(void)
 		TEST(who_comes_back_is_filled_before_he_is_believed),
 		TEST(what_is_written_meanwhile_is_not_overtaken),
 		TEST(a_copy_that_is_lost_again_while_it_is_filled),
+		TEST(a_page_that_nobody_can_read_keeps_a_copy_from_joining),
 		TEST(what_is_wrong_is_said),
 	};
 
