@@ -18,7 +18,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "client/capture/capture.h"
 #include "client/capture/fast.h"
@@ -26,6 +25,7 @@
 #include "client/jobtree.h"
 #include "client/pager.h"
 #include "client/session.h"
+#include "client/sum.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/units.h"
@@ -45,7 +45,7 @@ static uint64_t env_sum(void *ctx, const void *page)
 {
 	const struct pager *p = ctx;
 
-	return XXH3_64bits_withSecret(page, PAGE_BYTES, p->secret, sizeof(p->secret));
+	return sum_page(&p->secret, page);
 }
 
 static const char *loss_text(enum core_loss why)
@@ -503,16 +503,6 @@ static void finish(struct pager *p)
 	p->store->ops->close(p->store);
 }
 
-static int draw_secret(struct pager *p)
-{
-	FILE *f = fopen("/dev/urandom", "re");
-	size_t got = f ? fread(p->secret, 1, sizeof(p->secret), f) : 0;
-
-	if (f)
-		fclose(f);
-	return got == sizeof(p->secret) ? 0 : err_set(-EIO, "/dev/urandom can't be read");
-}
-
 int pager_main(const struct pager_args *args)
 {
 	struct pager *p = calloc(1, sizeof(*p));
@@ -525,7 +515,7 @@ int pager_main(const struct pager_args *args)
 	log_set_sink(log_to_supervisor, p);
 	lock_memory();
 	priority_first(getpid());
-	err = draw_secret(p);
+	err = sum_draw(&p->secret);
 	if (!err)
 		err = pager_open(p);
 	if (err) {

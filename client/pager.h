@@ -5,8 +5,7 @@
 
 #include "client/capture/capture.h"
 #include "client/run.h"
-
-#define PAGER_SECRET_BYTES 192 /* XXH3_SECRET_SIZE_MIN is 136 */
+#include "client/sum.h"
 
 /* What an epoll event is about: one of these, a space (its id, above them), or
  * a process (bit 32 and its pid). */
@@ -22,7 +21,7 @@ struct pager {
 	const struct pager_args *args;
 	struct capture capture;
 	struct store *store;
-	unsigned char secret[PAGER_SECRET_BYTES];
+	struct sum_secret secret;
 	unsigned int cpus;
 	uint64_t busy_ns;	 /* when something last came in */
 	uint64_t descriptors_ns; /* when descriptors were last looked at */

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/sum.h"
+
+#include <errno.h>
+#include <sys/random.h>
+#include <xxhash.h>
+
+#include "client/core/types.h"
+#include "common/base/err.h"
+
+_Static_assert(SUM_SECRET_BYTES >= XXH3_SECRET_SIZE_MIN, "XXH3 wants a longer secret");
+
+int sum_draw(struct sum_secret *s)
+{
+	ssize_t got = getrandom(s->bytes, sizeof(s->bytes), 0);
+
+	return got == (ssize_t)sizeof(s->bytes) ? 0 : err_set(-EIO, "no randomness: getrandom failed");
+}
+
+uint64_t sum_page(const struct sum_secret *s, const void *page)
+{
+	return XXH3_64bits_withSecret(page, PAGE_BYTES, s->bytes, sizeof(s->bytes));
+}
