@@ -336,7 +336,7 @@ def half(bench):
 def footprint(bench):
     """A fault with 1 GiB and with 8 GiB, a quarter of it local, ram"""
     sizes = bench.pick((1024, 8192), (512, 2048))
-    count, ns = bench.pick(131072, 32768), {s: [] for s in sizes}
+    count, ns = bench.pick(524288, 131072), {s: [] for s in sizes}  # beyond what follows the filling
     for size in rotated(list(sizes), bench.args.runs):
         job = bench.start("access", "random-read", size, count, rmem=[
             "--local", f"{size // 4}M", "--remote", f"{size}M", "--server", "ram"])

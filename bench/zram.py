@@ -4,6 +4,7 @@
 Devices and swap that were there before are not touched: the device is a new
 one, and its priority puts it before all others for as long as it exists."""
 
+import itertools
 import os
 import subprocess
 import time
@@ -14,6 +15,7 @@ CONTROL = "/sys/class/zram-control"
 V1 = "/sys/fs/cgroup/memory"
 V2 = "/sys/fs/cgroup"
 PRIORITY = 32767
+NUMBER = itertools.count()  # of groups: no two have the same name
 
 
 def write(path, text):
@@ -79,7 +81,7 @@ class Device:
 class Cgroup:
     def __init__(self, limit_bytes):
         v1 = self.v1 = os.path.isfile(f"{V1}/memory.limit_in_bytes")
-        self.path = os.path.join(V1 if v1 else V2, f"rmem-bench-{os.getpid()}")
+        self.path = os.path.join(V1 if v1 else V2, f"rmem-bench-{os.getpid()}-{next(NUMBER)}")
         if not v1 and "memory" not in read(f"{V2}/cgroup.subtree_control").split():
             raise BenchError("the memory controller is not enabled for child cgroups")
         os.mkdir(self.path)
