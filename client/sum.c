@@ -14,7 +14,9 @@ int sum_draw(struct sum_secret *s)
 {
 	ssize_t got = getrandom(s->bytes, sizeof(s->bytes), 0);
 
-	return got == (ssize_t)sizeof(s->bytes) ? 0 : err_set(-EIO, "no randomness: getrandom failed");
+	if (got != (ssize_t)sizeof(s->bytes))
+		return err_set(-EIO, "getrandom gives no randomness");
+	return 0;
 }
 
 uint64_t sum_page(const struct sum_secret *s, const void *page)
