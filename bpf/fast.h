@@ -17,6 +17,7 @@
 #define FAST_BOXES	 256U	/* CPUs beyond have no fast path */
 #define FAST_TGIDS	 4096U	/* processes: a slot each by pid, the last one wins */
 #define FAST_CHUNKS	 32768U /* 2 MiB each: 64 GiB, then some are slow */
+#define FAST_WAYS	 4U	/* places where a chunk may be: side by side, in one cache line */
 #define FAST_CHUNK_SHIFT 21
 
 /* The program runs with interrupts off: never longer than this. */
@@ -46,7 +47,8 @@ struct fast_shared {
 	__u32 levels;  /* of page tables: 4 or 5 */
 	__u64 direct_map;
 	struct fast_tgid tgid[FAST_TGIDS];
-	__u64 chunk[FAST_CHUNKS]; /* fast_chunk_key() of chunks whose faults are ours */
+	/* fast_chunk_key() of chunks whose faults are ours */
+	__u64 chunk[FAST_CHUNKS] __attribute__((aligned(64)));
 	/* self-test: asked by the loader, answered by a run of its program */
 	__u64 test_va, test_pte, test_word;
 	struct fast_box box[FAST_BOXES];
@@ -57,9 +59,10 @@ static inline __u64 fast_chunk_key(__u32 space, __u64 va)
 	return (__u64)space << 36 | va >> FAST_CHUNK_SHIFT;
 }
 
+/* The first of its places. */
 static inline __u32 fast_chunk_slot(__u64 key)
 {
-	return (__u32)(key * 0x9e3779b97f4a7c15ULL >> 40) & (FAST_CHUNKS - 1);
+	return (__u32)(key * 0x9e3779b97f4a7c15ULL >> 40) & (FAST_CHUNKS - FAST_WAYS);
 }
 
 #endif

@@ -33,6 +33,7 @@ struct fast {
 	uint64_t seen[FAST_BOXES];
 	struct open open[FAST_BOXES];
 	unsigned int nr_open;
+	unsigned int turn; /* whose place the next chunk takes where all are taken */
 
 	/* does waiting pay? */
 	uint64_t waits, hits; /* when last judged */
@@ -199,10 +200,15 @@ void fast_answered(struct capture *cp, space_id sp, uint64_t va, unsigned int nr
 void fast_note(struct capture *cp, space_id sp, uint64_t va)
 {
 	struct fast *f = ready(cp);
-	uint64_t key = fast_chunk_key(sp.v, va);
+	uint64_t key = fast_chunk_key(sp.v, va), *place;
+	unsigned int i = 0;
 
-	if (f)
-		f->shared->chunk[fast_chunk_slot(key)] = key;
+	if (!f)
+		return;
+	place = (uint64_t *)&f->shared->chunk[fast_chunk_slot(key)];
+	while (i < FAST_WAYS && place[i] && place[i] != key)
+		i++;
+	place[i < FAST_WAYS ? i : f->turn++ % FAST_WAYS] = key;
 }
 
 /* ---- who, and whether ---- */

@@ -25,8 +25,9 @@
 #define MIRROR_FLIGHTS	 4096U /* requests at once */
 #define MIRROR_RESYNCS	 64U   /* of them, pages on their way to a copy that joins */
 #define MIRROR_TICK_NS	 1000000ULL
-#define MIRROR_LATE	 1000U /* ticks; then a copy is lost, if there is another */
-#define MIRROR_HEDGE_MIN 2U    /* ticks before another copy is asked */
+#define MIRROR_LATE	 1000U /* ticks without any answer; then a copy is lost, if there is another */
+#define MIRROR_STUCK	 10000U /* ticks without an answer to one request */
+#define MIRROR_HEDGE_MIN 2U	/* ticks before another copy is asked */
 
 enum copy_state { COPY_LIVE, COPY_JOINING, COPY_LOST };
 
@@ -35,8 +36,9 @@ struct copy {
 	enum copy_state state;
 	struct spec *spec;
 	char name[96];
-	uint64_t read_ns; /* mean of late */
-	bool answers;	  /* atomic: lost, but its server has been heard of */
+	uint64_t read_ns;    /* mean of late */
+	uint32_t heard_tick; /* when it last answered */
+	bool answers;	     /* atomic: lost, but its server has been heard of */
 };
 
 enum flight_kind {

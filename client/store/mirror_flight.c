@@ -283,6 +283,7 @@ static void heard(struct mirror *m, unsigned int c, const struct store_done *don
 	struct flight *f = &m->flight[i];
 	uint8_t bit = (uint8_t)(1U << c);
 
+	m->copy[c].heard_tick = m->tick;
 	f->pending &= (uint8_t)~bit;
 	if (done->res) {
 		f->failed |= bit;
@@ -354,7 +355,15 @@ static void bury(struct mirror *m, unsigned int c)
 	}
 }
 
-/* Nobody is called late while he is the only one. */
+/* Slow is not late: as long as it answers anything. And nobody is late who is the only one. */
+static bool is_late(const struct mirror *m, unsigned int c, uint32_t age)
+{
+	if (!(in_state(m, COPY_LIVE) & ~(1U << c)))
+		return false;
+	return age > MIRROR_STUCK ||
+	       (age > MIRROR_LATE && m->tick - m->copy[c].heard_tick > MIRROR_LATE);
+}
+
 static void look_at_clock(struct mirror *m)
 {
 	for (uint32_t k = 0; k < m->nr_active; k++) {
@@ -365,8 +374,8 @@ static void look_at_clock(struct mirror *m)
 
 		if (!f->pending)
 			continue;
-		for (c = 0; age > MIRROR_LATE && c < m->nr; c++)
-			if (f->pending >> c & 1 && in_state(m, COPY_LIVE) & ~(1U << c))
+		for (c = 0; c < m->nr; c++)
+			if (f->pending >> c & 1 && is_late(m, c, age))
 				copy_lose(m, c, "no answer for a second");
 		if (f->kind != FLIGHT_READ || f->answered || f->wanted ||
 		    age < MIRROR_HEDGE_MIN + (usual < 50 ? usual : 50))

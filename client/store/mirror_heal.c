@@ -97,6 +97,7 @@ static void join(struct mirror *m, unsigned int c)
 	}
 	log_warn("mirror: %s is there again, and is filled", copy->name);
 	copy->store = s;
+	copy->heard_tick = m->tick;
 	m->next_slot = m->resynced = 0;
 	m->budget_ns = mirror_now_ns();
 	m->budget = 0;

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """apart.py RMEM JOB_DIR: client and server each in a network namespace of its own, with
-a link of limited bandwidth between them; then the link is cut.
+a link of limited bandwidth between them; then the link is cut, for good or for three
+seconds, both ways or one way.
 
 Needs root and iproute2. Where namespaces or the limit can't be made it is skipped."""
 
@@ -66,6 +67,16 @@ class Apart:
     def cut(self):
         ip("-n", self.server, "link", "set", "rmem0", "down")
 
+    def heal(self):
+        ip("-n", self.server, "link", "set", "rmem0", "up")
+
+    def drop_answers(self):
+        """What the client sends arrives, what the server sends does not."""
+        ip("-n", self.server, "route", "add", "blackhole", self.addr[self.client] + "/32")
+
+    def let_answers_pass(self):
+        ip("-n", self.server, "route", "del", "blackhole", self.addr[self.client] + "/32")
+
 
 def start(apart, rmem, server, command, params=""):
     return Run(rmem, command, LOCAL_MIB * MIB, 4 * JOB_MIB * MIB, [server.spec + params],
@@ -112,6 +123,36 @@ def cut_link_is_loud(apart, rmem, jobs):
     print(f"link cut: ok, stopped after {took:.1f} s", flush=True)
 
 
+def mirror_outlives(apart, rmem, jobs, what, fail, heal):
+    """One copy is behind the link, the other is not: after three seconds the first is filled
+    anew, and then it is the only one."""
+    command = [os.path.join(jobs, "torture"), str(JOB_MIB), "15000"]
+    with far_server(apart, rmem) as far, \
+            TcpServer(rmem, 8 * JOB_MIB * MIB, apart.addr[apart.client],
+                      apart.within(apart.client)) as near, \
+            Run(rmem, command, LOCAL_MIB * MIB, 4 * JOB_MIB * MIB,
+                [f"mirror({near.spec},{far.spec})"], sample=False,
+                prefix=apart.within(apart.client)) as run:
+        time.sleep(1)
+        fail()
+        failed = time.monotonic()
+        run.wait_for_words(f"{far.spec} is lost", 3)
+        time.sleep(max(0, failed + 3 - time.monotonic()))
+        heal()
+        run.wait_for_words(f"{far.spec} is whole again", 20)
+        near.proc.kill()
+        run.wait_for_words(f"{near.spec} is lost", 2)
+        status = run.wait(TIMEOUT_S)
+        check(status == 0 and "torture: ok" in run.stdout,
+              f"{what}: status {status}\n{run.stderr[-2000:]}")
+        st = run.stats()
+        stall = st["fault_latency_ns"]["max"] / 1e9
+        check(stall <= 3.5, f"{what}: a fault waited for {stall:.2f} s")
+        check(st["wrong_sums"]["pages"] == 0, f"{what}: wrong pages: {st['wrong_sums']}")
+        run.nothing_left()
+    print(f"mirror, {what} for 3 s: ok, longest stall {stall:.2f} s", flush=True)
+
+
 def run():
     rmem, jobs = sys.argv[1:3]
     try:
@@ -121,6 +162,9 @@ def run():
         return 77
     try:
         same_over_a_slow_link(apart, rmem, jobs)
+        mirror_outlives(apart, rmem, jobs, "link cut", apart.cut, apart.heal)
+        mirror_outlives(apart, rmem, jobs, "answers dropped", apart.drop_answers,
+                        apart.let_answers_pass)
         cut_link_is_loud(apart, rmem, jobs)
     finally:
         apart.__exit__()

@@ -28,12 +28,6 @@ class Job(Run):
         super().__init__(args.rmem, [args.torture, str(FOOTPRINT_MIB), str(job_ms)], CAP, REMOTE,
                          [f"mirror({a.spec},{b.spec})"], sample=False)
 
-    def wait_for(self, text, seconds=20):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and text not in self.stderr:
-            time.sleep(0.01)
-        check(text in self.stderr, f"'{text}' was not said in {seconds} s: {self.stderr[-2000:]}")
-
     def ends_right(self):
         """The longest that a fault waited, in seconds."""
         status = self.wait(END_S)
@@ -52,7 +46,7 @@ def kill(args):
         victim = random.choice((a, b))
         killed = time.monotonic()
         victim.proc.kill()
-        job.wait_for(f"{victim.spec} is lost", 2)
+        job.wait_for_words(f"{victim.spec} is lost", 2)
         said_s = time.monotonic() - killed
         check(said_s <= 1, f"said after {said_s:.2f} s")
         stall = job.ends_right()
@@ -66,11 +60,11 @@ def restart(args):
         time.sleep(1)
         a.proc.kill()
         a.proc.wait()
-        job.wait_for(f"{a.spec} is lost", 2)
+        job.wait_for_words(f"{a.spec} is lost", 2)
         with TcpServer(args.rmem, 512 * MIB, port=a.spec.rsplit(":", 1)[1]):
-            job.wait_for(f"{a.spec} is whole again")
+            job.wait_for_words(f"{a.spec} is whole again", 20)
             b.proc.kill()
-            job.wait_for(f"{b.spec} is lost", 2)
+            job.wait_for_words(f"{b.spec} is lost", 2)
             return job.ends_right()
 
 
@@ -80,7 +74,7 @@ def stop(args):
         time.sleep(1)
         a.proc.send_signal(signal.SIGSTOP)
         try:
-            job.wait_for(f"{a.spec} is lost", 4)
+            job.wait_for_words(f"{a.spec} is lost", 4)
             time.sleep(2)
         finally:
             a.proc.send_signal(signal.SIGCONT)
@@ -92,7 +86,7 @@ def both(args):
             Job(args, a, b, 20000) as job:
         time.sleep(1)
         a.proc.kill()
-        job.wait_for(f"{a.spec} is lost", 2)
+        job.wait_for_words(f"{a.spec} is lost", 2)
         b.proc.kill()
         killed = time.monotonic()
         status = job.wait(END_S)

@@ -215,6 +215,14 @@ class Run:
     def stderr(self):
         return self.text(self.err)
 
+    def wait_for_words(self, text, seconds):
+        """Until rmem has said them."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and text not in self.stderr:
+            time.sleep(0.01)
+        check(text in self.stderr,
+              f"'{text}' was not said in {seconds} s: {self.stderr[-2000:]}")
+
     def stats(self):
         raw = read(self.stats_path)
         check(raw, f"no statistics were written; stderr:\n{self.stderr[-2000:]}")

@@ -30,7 +30,7 @@ static struct kid {
 	uint64_t word[SLOTS];
 	struct store_req queue[QUEUE];
 	unsigned int nr;
-	bool open, silent, lost, refuses_writes, refuses_reads, full;
+	bool open, silent, one_by_one, lost, refuses_writes, refuses_reads, full;
 	unsigned int reads, writes, opened;
 	bool away; /* its server does not answer */
 } kid[KIDS];
@@ -73,7 +73,7 @@ static int kid_reap(struct store *s, struct store_done *out, unsigned int max)
 
 	if (k->lost)
 		return err_set(-EPIPE, "hung up");
-	for (; n < max && n < k->nr && !k->silent; n++)
+	for (; n < max && n < k->nr && !k->silent; n++, k->silent = k->one_by_one)
 		out[n] = (struct store_done){.tag = k->queue[n].tag, .res = serve(k, &k->queue[n])};
 	memmove(k->queue, k->queue + n, (k->nr - n) * sizeof(*k->queue));
 	k->nr -= n;
@@ -393,6 +393,27 @@ static void a_copy_that_says_nothing_for_a_second_is_lost(void **state)
 	assert_false(kid[1].open);
 }
 
+static void a_copy_that_is_slow_but_answers_is_kept(void **state)
+{
+	uint64_t next = 0;
+
+	(void)state;
+	kid[1].silent = kid[1].one_by_one = true;
+	for (unsigned int i = 0; i < 8; i++)
+		submit(STORE_WRITE, i, i + 1, 0);
+	for (uint64_t until = now_ms() + 2000; now_ms() < until; usleep(200)) {
+		if (now_ms() >= next) {
+			kid[1].silent = false;
+			next = now_ms() + 300;
+		}
+		reap();
+	}
+	assert_true(kid[1].open);
+	kid[1].silent = kid[1].one_by_one = false;
+	reap();
+	assert_true(done[7]);
+}
+
 static void the_last_copy_is_never_given_up_for_being_late(void **state)
 {
 	(void)state;
@@ -542,6 +563,7 @@ int main(void)
 		TEST(a_lost_copy_is_done_without),
 		TEST(who_refuses_a_write_is_not_read_again),
 		TEST(a_copy_that_says_nothing_for_a_second_is_lost),
+		TEST(a_copy_that_is_slow_but_answers_is_kept),
 		TEST(the_last_copy_is_never_given_up_for_being_late),
 		TEST(when_all_are_lost_it_is_said),
 		TEST(who_comes_back_is_filled_before_he_is_believed),
