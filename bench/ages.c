@@ -83,7 +83,8 @@ int main(int argc, char **argv)
 	clear_ns = clear_all();
 	again_ns = touch_all();
 	read_all(ages, &young);
-	if (before != nr_chunks * CHUNK_PAGES || young != before) {
+	/* Not exactly: reclaim and monitors of the kernel clear these bits, too. */
+	if (before < nr_chunks * CHUNK_PAGES * 99 / 100 || young < before * 99 / 100) {
 		fprintf(stderr, "%lu, then %lu pages of %lu were accessed\n", before, young,
 			nr_chunks * CHUNK_PAGES);
 		return 1;

@@ -9,6 +9,7 @@ import procfs
 import swapfile
 import zram
 from jobs import BenchError, median, ratios, rotated
+from mirror import mirror
 from naive import naive
 from policies import policies
 from programs import programs
@@ -390,4 +391,4 @@ def disk(bench):
 
 
 ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk, replay,
-                               footprint, strangers, naive, policies, programs)}
+                               footprint, strangers, naive, policies, mirror, programs)}

@@ -11,6 +11,7 @@
  *	scan	half of the accesses to a hot set of two fifths of ROOM, half to all
  *		pages in order
  *	loop	5/4 of ROOM, in order, again and again
+ *	gather	15 of 16 accesses to a fifth of ROOM at random, the others to the rest in order
  *	random	all pages alike
  */
 #include <math.h>
@@ -63,6 +64,15 @@ static uint32_t by_scan(uint64_t i)
 	return i % 2 ? (uint32_t)(i / 2 % trace.pages) : scattered((uint64_t)(chance(i) * hot));
 }
 
+/* What is gathered from is in use all the time, what is gone through once a round. */
+static uint32_t by_gather(uint64_t i)
+{
+	uint32_t hot = trace.room / 5;
+
+	return i % 16 ? (uint32_t)(chance(i) * hot)
+		      : hot + (uint32_t)(i / 16 % (trace.pages - hot));
+}
+
 static uint32_t by_loop(uint64_t i)
 {
 	return (uint32_t)(i % (trace.room + trace.room / 4));
@@ -76,7 +86,11 @@ static uint32_t at_random(uint64_t i)
 static const struct kind {
 	const char *name;
 	uint32_t (*page)(uint64_t i);
-} kinds[] = {{"zipf", by_zipf}, {"scan", by_scan}, {"loop", by_loop}, {"random", at_random}};
+} kinds[] = {{"zipf", by_zipf},
+	     {"scan", by_scan},
+	     {"loop", by_loop},
+	     {"gather", by_gather},
+	     {"random", at_random}};
 
 static void trace_open(uint32_t pages, uint32_t room)
 {
@@ -423,7 +437,7 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[1], kinds[i].name))
 			kind = &kinds[i];
 	if (!kind) {
-		fprintf(stderr, "usage: policies zipf|scan|loop|random PAGES ROOM ACCESSES"
+		fprintf(stderr, "usage: policies zipf|scan|loop|gather|random PAGES ROOM ACCESSES"
 				" FETCH_US\n");
 		return 2;
 	}

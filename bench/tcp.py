@@ -12,12 +12,12 @@ from report import Row
 PAGE, GB = 4096, 1e9
 
 
-def start_server(bench, capacity="256M"):
+def start_server(bench, capacity="256M", port="0"):
     """An rmemd on a free port of 127.0.0.1; HOST:PORT of it."""
-    log = os.path.join(bench.temp, "rmemd.log")
+    log = os.path.join(bench.temp, f"rmemd-{time.monotonic_ns()}.log")
     with open(log, "wb") as f:
         p = subprocess.Popen(
-            [os.path.join(os.path.dirname(bench.rmem), "rmemd"), "--listen", "tcp:127.0.0.1:0",
+            [os.path.join(os.path.dirname(bench.rmem), "rmemd"), "--listen", f"tcp:127.0.0.1:{port}",
              "--capacity", capacity], stdin=subprocess.DEVNULL, stdout=f, stderr=f,
             preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
     bench.undo.append(lambda: (p.kill(), p.wait()))

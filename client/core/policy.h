@@ -24,6 +24,7 @@ struct policy_chunk {
 	pageset kept;	     /* pages that are to stay when others leave */
 	uint64_t left_at;    /* the time when pages of it last left */
 	uint64_t cleared_at; /* and when it was last seen which of its pages are accessed */
+	uint16_t soon;	     /* pages that came back from standby since its last turn */
 	bool spared;	     /* the last time */
 };
 

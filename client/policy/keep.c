@@ -2,10 +2,15 @@
 #include "client/policy/keep.h"
 
 #define PROBATION_CHUNKS 8U	/* at least: what is being filled is not to leave at once */
-#define SOON		 4U	/* rooms' worth of fills: a loop over so much is one */
-#define RUN_NS		 36000U /* four times what one costs */
-#define FEW		 16U
-#define REFUSED		 (2 * CHUNK_PAGES) /* so many for each look at a chunk's accesses */
+#define RUN_NS		 36000U /* of a fetch: four times what one more run of pages costs */
+#define FEW		 16U	/* of what is kept: not worth a move */
+#define SOON_SHARE	 8U	/* of what a chunk keeps: it is in use all the time */
+#define LATELY		 8192U	/* pages that came back, over which is counted what they were */
+
+/* So many that could not be kept are answered by one look at a chunk: at what was accessed
+ * in it, or where that can't be seen at whose turn it is, and then not as often. */
+#define REFUSED	      (CHUNK_PAGES + CHUNK_PAGES / 4)
+#define REFUSED_BLIND (4 * CHUNK_PAGES)
 
 static uint64_t on_probation(const struct policy_room *room)
 {
@@ -20,13 +25,20 @@ static bool is_back_soon(const struct policy_room *room, const struct policy_chu
 			 enum policy_way way)
 {
 	if (way == WAY_BACK)
-		return pc->left_at && room->now - pc->left_at < SOON * room->pages;
+		return pc->left_at && room->now - pc->left_at < room->pages + room->pages / 5;
 	return way == WAY_SOON;
 }
 
-static bool keep_one(struct keep *k, const struct policy_room *room)
+static uint64_t most(const struct policy_room *room)
 {
-	if (k->pages < room->pages - on_probation(room))
+	return room->pages - on_probation(room);
+}
+
+/* Where much of what comes back does so from standby, there is something that is in use all
+ * the time: that is kept in any case, and others go (yield()). */
+static bool keep_one(struct keep *k, const struct policy_room *room, enum policy_way way)
+{
+	if (k->pages < most(room) || (way == WAY_SOON && 4 * k->soon > k->back))
 		return true;
 	k->refused++;
 	return false;
@@ -37,12 +49,20 @@ void keep_came(struct keep *k, const struct policy_room *room, struct policy_chu
 {
 	bool soon = is_back_soon(room, pc, way);
 
+	k->back += way != WAY_NEW ? nr : 0;
+	k->soon += way == WAY_SOON ? nr : 0;
+	if (k->back > LATELY) {
+		k->back /= 2;
+		k->soon /= 2;
+	}
+	if (way == WAY_SOON && pc->soon < UINT16_MAX - nr)
+		pc->soon = (uint16_t)(pc->soon + nr);
 	for (unsigned int i = idx; i < idx + nr; i++) {
 		if (pageset_has(&pc->kept, i)) {
 			pageset_del(&pc->kept, i);
 			k->pages--;
 		}
-		if (soon && keep_one(k, room)) {
+		if (soon && keep_one(k, room, way)) {
 			pageset_add(&pc->kept, i);
 			k->pages++;
 		}
@@ -93,20 +113,36 @@ static void divide(const struct policy_room *room, struct policy_chunk *pc, page
 	pc->spared = !pageset_count(set);
 }
 
+/* Too many are kept, because of others that are in use all the time: as many go as are too
+ * many. */
+static void yield(struct keep *k, const struct policy_room *room, struct policy_chunk *pc)
+{
+	unsigned int i = pageset_next(&pc->kept, 0);
+
+	for (; i < CHUNK_PAGES && k->pages > most(room); i = pageset_next(&pc->kept, i + 1)) {
+		pageset_del(&pc->kept, i);
+		k->pages--;
+	}
+}
+
 bool keep_leave(struct keep *k, const struct policy_room *room, struct policy_chunk *pc,
 		const pageset *young, pageset *set)
 {
-	uint64_t enough = young ? REFUSED : 2 * REFUSED;
+	uint64_t enough = young ? REFUSED : REFUSED_BLIND;
 	bool look = k->refused >= enough && pageset_count(&pc->kept);
 	bool judge = young ? is_judged(room, pc) : look;
+	bool yields = k->pages > most(room) && pc->soon < pageset_count(&pc->kept) / SOON_SHARE;
 	pageset stay;
 
+	pc->soon = 0;
 	for (unsigned int i = 0; i < CHUNK_WORDS; i++) {
 		stay.w[i] = set->w[i];
 		if (judge)
 			stay.w[i] &= young ? young->w[i] : 0;
 	}
 	let_go(k, pc, &stay);
+	if (yields)
+		yield(k, room, pc);
 	divide(room, pc, set);
 	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
 		stay.w[i] &= ~set->w[i];

@@ -10,11 +10,12 @@
  *	                   | not accessed for a while
  *	                   v standby, remote
  *
- * A page is kept when it came back while it still stood by, or within four times as many
- * fills as there is room for pages. So what is used once, as in a scan, passes through a
- * small part of the room, and of a loop over more than fits most of the room stays. When
+ * A page is kept when it came back while it still stood by, or within little more
+ * fills than there is room for pages. So what is used once, as in a scan, passes through a
+ * small part of the room, and of a loop over up to twice what fits most of the room stays. When
  * no room is left to keep more, those that were not accessed lately make some; where
- * accesses can't be seen, those whose turn it is.
+ * accesses can't be seen, those whose turn it is. What comes back from standby again and
+ * again is kept even then, and chunks that have nothing of the kind yield.
  *
  * Pages leave by chunks: a chunk's turn comes in the order of its first fill since its
  * last one, and then all of its pages that are on probation leave.
@@ -26,8 +27,9 @@
 
 /* Zeroed is ready. */
 struct keep {
-	uint64_t pages;	  /* kept */
-	uint64_t refused; /* to be kept, for lack of room, less what that had us look at */
+	uint64_t pages;	     /* kept */
+	uint64_t back, soon; /* of late: pages that came back, and of them those from standby */
+	uint64_t refused;    /* to be kept, for lack of room, less what that had us look at */
 };
 
 void keep_came(struct keep *k, const struct policy_room *room, struct policy_chunk *pc,

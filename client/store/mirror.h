@@ -25,7 +25,7 @@
 #define MIRROR_FLIGHTS	 4096U /* requests at once */
 #define MIRROR_RESYNCS	 64U   /* of them, pages on their way to a copy that joins */
 #define MIRROR_TICK_NS	 1000000ULL
-#define MIRROR_LATE	 1000U /* ticks without any answer; then a copy is lost, if there is another */
+#define MIRROR_LATE	 1000U	/* ticks without any answer: lost, if there is another */
 #define MIRROR_STUCK	 10000U /* ticks without an answer to one request */
 #define MIRROR_HEDGE_MIN 2U	/* ticks before another copy is asked */
 

@@ -78,7 +78,7 @@ static void what_came_back_late_is_not(void **state)
 	(void)state;
 	come(0, 0, CHUNK_PAGES, WAY_NEW);
 	leave(0, NULL, NULL);
-	room.now += 4 * ROOM;
+	room.now += ROOM + ROOM / 5;
 	come(0, 0, 100, WAY_BACK);
 	assert_int_equal(k.pages, 0);
 }
@@ -94,8 +94,10 @@ static void what_is_new_in_a_kept_place_is_new(void **state)
 /* So that there is always a place for what comes. */
 static void fill_with_kept(void)
 {
-	for (unsigned int c = 0; c < 32; c++)
-		come(c, 0, CHUNK_PAGES, WAY_SOON);
+	for (unsigned int c = 0; c < 32; c++) {
+		pc[c].left_at = room.now + 1;
+		come(c, 0, CHUNK_PAGES, WAY_BACK);
+	}
 }
 
 static void some_room_is_for_what_comes(void **state)
@@ -136,6 +138,27 @@ static void where_accesses_are_not_known_it_is_who_has_his_turn(void **state)
 	assert_in_range(left, CHUNK_PAGES, 4 * CHUNK_PAGES);
 }
 
+static void what_is_in_use_all_the_time_is_kept_and_others_yield(void **state)
+{
+	pageset all = pages(0, CHUNK_PAGES, 1);
+	uint64_t kept;
+
+	(void)state;
+	fill_with_kept();
+	kept = k.pages;
+	for (unsigned int i = 0; i < 40; i++) /* a fifth of a chunk, again and again */
+		come(40, 0, 100, WAY_SOON);
+	for (unsigned int i = 0; i < CHUNK_PAGES; i++)
+		come(40, i, 1, WAY_SOON);
+	assert_true(k.pages > kept);
+	assert_int_equal(leave(40, &all, NULL), 0);
+	fill_with_kept();
+	for (unsigned int c = 0; c < 32 && k.pages > kept; c++)
+		leave(c, &all, NULL);
+	assert_int_equal(k.pages, kept);
+	assert_int_equal(pageset_count(&pc[40].kept), CHUNK_PAGES);
+}
+
 /* Moving many runs costs more than bringing cheap pages back. */
 static void cheap_pages_are_not_picked_out(void **state)
 {
@@ -169,6 +192,7 @@ int main(void)
 		TEST(some_room_is_for_what_comes),
 		TEST(what_is_not_accessed_leaves_when_others_are_refused),
 		TEST(where_accesses_are_not_known_it_is_who_has_his_turn),
+		TEST(what_is_in_use_all_the_time_is_kept_and_others_yield),
 		TEST(cheap_pages_are_not_picked_out),
 	};
 
