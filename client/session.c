@@ -43,7 +43,8 @@ static int open_any(const struct spec *spec, const struct store_open_args *args,
 	const struct store_type *type = type_of(spec->scheme);
 
 	return type ? type->open(spec, args, out)
-		    : err_set(-EINVAL, "no such kind of server: %s", spec->scheme);
+		    : err_set(-EINVAL, "this rmem has no store '%.40s': see rmem help stores",
+			      spec->scheme);
 }
 
 static int probe_any(const struct spec *spec, unsigned int timeout_ms)
@@ -59,11 +60,11 @@ static int probe_any(const struct spec *spec, unsigned int timeout_ms)
 	return err;
 }
 
-static int open_spec(const char *text, uint64_t bytes, struct store **out)
+int session_open_spec(const char *text, uint64_t bytes, unsigned int timeout_ms, struct store **out)
 {
 	struct store_open_args args = {.bytes = bytes,
 				       .sock_fd = -1,
-				       .timeout_ms = OPEN_TIMEOUT_MS,
+				       .timeout_ms = timeout_ms,
 				       .open_kid = open_any,
 				       .probe_kid = probe_any};
 	struct spec *spec = NULL;
@@ -173,12 +174,12 @@ int session_open_store(const struct run_config *cfg, int sock_fd, struct store *
 	if (!cfg->nr_servers)
 		return store_shm_type.open(NULL, &args, out);
 	if (cfg->nr_servers == 1)
-		return open_spec(cfg->server[0], cfg->remote_bytes, out);
+		return session_open_spec(cfg->server[0], cfg->remote_bytes, OPEN_TIMEOUT_MS, out);
 	err = share_out(cfg, share);
 	if (err)
 		return err;
 	for (; n < cfg->nr_servers && !err; n++)
-		err = open_spec(cfg->server[n], share[n], &part[n]);
+		err = session_open_spec(cfg->server[n], share[n], OPEN_TIMEOUT_MS, &part[n]);
 	if (!err)
 		return store_pool_open(part, n, out);
 	for (n--; n--;)

@@ -20,6 +20,10 @@ const struct policy_ops *const *session_policies(void);
 /* What the servers named can hold together; UINT64_MAX unless each has a size=. */
 uint64_t session_capacity(const struct run_config *cfg);
 
+/* Opens one store by its SPEC, with those that it stands before. As session_open_store(). */
+int session_open_spec(const char *text, uint64_t bytes, unsigned int timeout_ms, struct store **out)
+	__attribute__((warn_unused_result));
+
 /* Opens what the configuration names, or the private server behind @sock_fd
  * (taken). 0 and returns owned; -errno with err text. */
 int session_open_store(const struct run_config *cfg, int sock_fd, struct store **out)

@@ -325,24 +325,11 @@ const size_t doctor_nr_checks = sizeof(doctor_checks) / sizeof(doctor_checks[0])
 
 static int try_server(const char *text)
 {
-	const struct store_open_args args = {
-		.bytes = CHUNK_BYTES,
-		.sock_fd = -1,
-		.timeout_ms = SERVER_TIMEOUT_MS,
-	};
 	struct store *store = NULL;
-	struct spec *spec = NULL;
-	int err = spec_parse(text, &spec);
+	int err = session_open_spec(text, CHUNK_BYTES, SERVER_TIMEOUT_MS, &store);
 
-	if (err)
-		return err;
-	err = err_set(-EINVAL, "this rmem has no store '%.40s': see rmem run --help", spec->scheme);
-	for (const struct store_type *const *t = session_stores(); *t; t++)
-		if (!strcmp((*t)->scheme, spec->scheme))
-			err = (*t)->open(spec, &args, &store);
 	if (store)
 		store->ops->close(store);
-	spec_free(spec);
 	return err;
 }
 

@@ -59,6 +59,13 @@ class Faults(Case):
         self.assertEqual((code, out), (125, b""), err)
         self.assertIn(b"rmem: job stopped: ", err)
 
+    def test_the_doctor_tries_stores_before_others(self):
+        for server, said in (("mirror(ram,fault(delay=1us,ram))", b" answers and lends memory"),
+                             ("mirror(ram,tcp:127.0.0.1:1)", b"nobody listens there"),
+                             ("fault(nothing:x)", b"this rmem has no store .nothing.")):
+            p = self.run_rmem("doctor", "--server", server)
+            self.assertRegex(p.stdout, said, p.stderr)
+
     def test_late_pages_are_right(self):
         code, out, err = self.run_on("fault(delay=100us,jitter=300us,ram)")
         self.assertEqual((code, out), (0, b"right\n"), err)
