@@ -336,7 +336,7 @@ static void bury(struct mirror *m, unsigned int c)
 	struct copy *copy = &m->copy[c];
 
 	m->dying &= (uint8_t)~bit;
-	copy->state = COPY_LOST;
+	__atomic_store_n(&copy->state, COPY_LOST, __ATOMIC_RELEASE); /* the prober looks */
 	copy->read_ns = 0;
 	copy->store->ops->close(copy->store);
 	copy->store = NULL;
