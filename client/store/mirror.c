@@ -25,10 +25,11 @@ static struct mirror *to_mirror(struct store *s)
 
 /* ---- time ---- */
 
-/* While anything is asked, joins or is looked for, a tick comes by itself. */
-static void set_timer(struct mirror *m)
+/* While anything is asked, joins or is looked for, a tick comes by itself. It goes on until
+ * one finds nothing to do: to set it costs more than it does. */
+static void set_timer(struct mirror *m, bool may_end)
 {
-	bool on = m->nr_active || mirror_live(m) < m->nr;
+	bool on = m->nr_active || mirror_live(m) < m->nr || (m->ticking && !may_end);
 	struct itimerspec t = {{0, on ? MIRROR_TICK_NS : 0}, {0, on ? MIRROR_TICK_NS : 0}};
 
 	if (on == m->ticking)
@@ -59,7 +60,7 @@ static int run(struct mirror *m)
 		heal_run(m);
 		flights_run(m);
 	}
-	set_timer(m);
+	set_timer(m, false);
 	return whole_loss(m);
 }
 
@@ -106,6 +107,8 @@ static int mirror_reap(struct store *s, struct store_done *out, unsigned int max
 	if (!max)
 		drain(m);
 	err = run(m);
+	if (!max)
+		set_timer(m, true);
 	while (n < max && unread(m))
 		out[n++] = m->out[m->out_tail++ % MIRROR_FLIGHTS];
 	return n ? (int)n : err;
