@@ -9,6 +9,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 
+#define BATCH 64U
 #define FRESH 64U /* one read in so many goes to another copy than the fastest */
 
 uint64_t mirror_now_ns(void)
@@ -232,26 +233,55 @@ static void *buffer(const struct mirror *m, uint32_t i, unsigned int c)
 	return bounce_of(m, i, f->req.op == STORE_READ ? c : 0);
 }
 
-/* True: it was taken. */
-static bool ask(struct mirror *m, uint32_t i, unsigned int c)
+static void asked(struct mirror *m, uint32_t i, unsigned int c)
 {
 	struct flight *f = &m->flight[i];
-	struct store_req req = f->req;
-	int n;
 
-	req.tag = i;
-	req.avoid = 0;
-	req.buf = buffer(m, i, c);
-	n = m->copy[c].store->ops->submit(m->copy[c].store, &req, 1);
-	if (n < 0)
-		copy_lose(m, c, err_text(n));
-	if (n <= 0)
-		return false;
 	want_none(m, f, (uint8_t)(1U << c));
 	f->pending |= (uint8_t)(1U << c);
 	f->asked_ns = mirror_now_ns();
 	f->asked_tick = m->tick;
-	return true;
+}
+
+/* Hands @nr of them over; true: it may take more. */
+static bool hand_over(struct mirror *m, unsigned int c, const struct store_req *req,
+		      unsigned int nr, unsigned int *taken)
+{
+	struct store *s = m->copy[c].store;
+	int n = nr ? s->ops->submit(s, req, nr) : 0;
+
+	if (n < 0)
+		copy_lose(m, c, err_text(n));
+	for (int k = 0; k < n; k++)
+		asked(m, req[k].tag, c);
+	*taken += n > 0 ? (unsigned int)n : 0;
+	return n == (int)nr;
+}
+
+/* Many at once: a store that combines neighbours must see them together. */
+static unsigned int ask_copy(struct mirror *m, unsigned int c)
+{
+	struct store_req req[BATCH];
+	unsigned int nr = 0, taken = 0;
+	bool more = true;
+
+	for (uint32_t k = 0; k < m->nr_active && more; k++) {
+		uint32_t i = m->active[k];
+
+		if (!(m->flight[i].wanted >> c & 1))
+			continue;
+		req[nr] = m->flight[i].req;
+		req[nr].tag = i;
+		req[nr].avoid = 0;
+		req[nr++].buf = buffer(m, i, c);
+		if (nr == BATCH) {
+			more = hand_over(m, c, req, nr, &taken);
+			nr = 0;
+		}
+	}
+	if (more)
+		hand_over(m, c, req, nr, &taken);
+	return taken;
 }
 
 /* How many were taken. */
@@ -259,14 +289,9 @@ static unsigned int ask_all(struct mirror *m)
 {
 	unsigned int taken = 0;
 
-	for (uint32_t k = 0; k < m->nr_active && m->nr_wanted; k++) {
-		uint32_t i = m->active[k];
-
-		for (unsigned int c = 0; c < m->nr; c++)
-			if (m->flight[i].wanted >> c & 1 && m->copy[c].store &&
-			    !(m->dying >> c & 1))
-				taken += ask(m, i, c);
-	}
+	for (unsigned int c = 0; c < m->nr && m->nr_wanted; c++)
+		if (m->copy[c].store && !(m->dying >> c & 1))
+			taken += ask_copy(m, c);
 	return taken;
 }
 
