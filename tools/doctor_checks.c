@@ -252,27 +252,18 @@ static void look_seccomp(struct doctor_result *out)
 			" service without SystemCallFilter=");
 }
 
-/* Version 2, with the cgroup namespace of a container in mind. */
 static void look_cgroup(struct doctor_result *out)
 {
-	char line[512], path[640], text[32];
-	unsigned long long max;
-	FILE *f = fopen("/proc/self/cgroup", "re");
-	bool found = false;
+	struct meminfo mem;
+	char total[32], avail[32];
 
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = !strncmp(line, "0::", 3);
-	if (f)
-		fclose(f);
-	line[found ? strcspn(line, "\n") : 0] = '\0';
-	snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", found ? line + 3 : "");
-	if (!found || !read_text(path, text, sizeof(text)) || !strcmp(text, "max")) {
+	if (meminfo_mine(&mem) || !mem.limited) {
 		doctor_say(out, DOCTOR_OK, "no memory limit on this control group");
 		return;
 	}
-	max = strtoull(text, NULL, 10);
-	doctor_say(out, DOCTOR_WARN, "this control group may use %s",
-		   units_format_size(text, sizeof(text), max));
+	doctor_say(out, DOCTOR_WARN, "this control group may use %s, of which %s are left",
+		   units_format_size(total, sizeof(total), mem.total_bytes),
+		   units_format_size(avail, sizeof(avail), mem.available_bytes));
 	doctor_fix(out, "give --local and --remote: together at most that, with a private server");
 }
 
