@@ -70,7 +70,7 @@ void chunk_free(struct core *c, struct chunk *ch)
 	struct space *s = chunk_space(c, ch);
 
 	assert(!ch->nr_recs);
-	c->b.policy->forget(c->b.policy_ctx, &ch->pc);
+	policy_forget(c->b.policy, c->b.policy_ctx, &ch->pc);
 	chunk_unremove(c, ch, 0, CHUNK_PAGES);
 	chunk_unqueue(c, ch);
 	unhash(c, ch);

@@ -138,8 +138,8 @@ static bool ask_policy(struct core *c, const struct space *s, struct chunk *ch, 
 	struct policy_room room = policy_room(c);
 	pageset young, all = *set, stay;
 	bool known = cap->ages && !cap->ages(c->b.capture_ctx, s->id, ch->va, &young);
-	bool clear =
-		c->b.policy->leave(c->b.policy_ctx, &room, &ch->pc, known ? &young : NULL, set);
+	bool clear = policy_leave(c->b.policy, c->b.policy_ctx, &room, &ch->pc,
+				  known ? &young : NULL, set);
 
 	for (unsigned int i = 0; i < CHUNK_WORDS; i++) {
 		set->w[i] &= all.w[i];

@@ -59,7 +59,7 @@ void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx
 	st->local_anon += (int64_t)(nr * PAGE_BYTES);
 	st->fill_seq += nr;
 	room = policy_room(c);
-	c->b.policy->came(c->b.policy_ctx, &room, &ch->pc, idx, nr, way);
+	policy_came(c->b.policy, c->b.policy_ctx, &room, &ch->pc, idx, nr, way);
 	ch->populated = false;
 	if (s->removed_pages)
 		chunk_unremove(c, ch, idx, nr);

@@ -96,8 +96,8 @@ static void to_remote(struct core *c, uint32_t i)
 	f->has_slot = false; /* the reference goes to the record */
 	if (f->ahead || f->marker) {
 		c->st->stats.pages_unused += f->ahead;
-		c->b.policy->unused(c->b.policy_ctx, chunk_space(c, ch)->id,
-				    ch->va + f->idx * PAGE_BYTES);
+		policy_unused(c->b.policy, c->b.policy_ctx, chunk_space(c, ch)->id,
+			      ch->va + f->idx * PAGE_BYTES);
 	}
 	frame_put(c, i);
 }

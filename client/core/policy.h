@@ -78,6 +78,8 @@ struct policy_plan {
 	uint32_t nr_pages;    /* first is the marker. The policy's, until its next call */
 };
 
+/* All but plan() may be NULL: then nobody wants to hear of it, and all leaves. Called by the
+ * functions below, which know that. */
 struct policy_ops {
 	const char *name;
 
@@ -103,5 +105,33 @@ struct policy_ops {
 	/* The chunk is no more. */
 	void (*forget)(void *ctx, const struct policy_chunk *pc);
 };
+
+static inline void policy_unused(const struct policy_ops *p, void *ctx, space_id space, uint64_t va)
+{
+	if (p->unused)
+		p->unused(ctx, space, va);
+}
+
+static inline void policy_came(const struct policy_ops *p, void *ctx,
+			       const struct policy_room *room, struct policy_chunk *pc,
+			       unsigned int idx, unsigned int nr, enum policy_way way)
+{
+	if (p->came)
+		p->came(ctx, room, pc, idx, nr, way);
+}
+
+static inline bool policy_leave(const struct policy_ops *p, void *ctx,
+				const struct policy_room *room, struct policy_chunk *pc,
+				const pageset *young, pageset *set)
+{
+	return p->leave && p->leave(ctx, room, pc, young, set);
+}
+
+static inline void policy_forget(const struct policy_ops *p, void *ctx,
+				 const struct policy_chunk *pc)
+{
+	if (p->forget)
+		p->forget(ctx, pc);
+}
 
 #endif

@@ -15,7 +15,7 @@ static void unused(void *ctx, space_id space, uint64_t va)
 {
 	const struct recorder *r = ctx;
 
-	r->below->unused(r->below_ctx, space, va);
+	policy_unused(r->below, r->below_ctx, space, va);
 }
 
 static void came(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
@@ -23,7 +23,7 @@ static void came(void *ctx, const struct policy_room *room, struct policy_chunk 
 {
 	struct recorder *r = ctx;
 
-	r->below->came(r->below_ctx, room, pc, idx, nr, way);
+	policy_came(r->below, r->below_ctx, room, pc, idx, nr, way);
 }
 
 static bool leave(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
@@ -31,14 +31,14 @@ static bool leave(void *ctx, const struct policy_room *room, struct policy_chunk
 {
 	struct recorder *r = ctx;
 
-	return r->below->leave(r->below_ctx, room, pc, young, set);
+	return policy_leave(r->below, r->below_ctx, room, pc, young, set);
 }
 
 static void forget(void *ctx, const struct policy_chunk *pc)
 {
 	struct recorder *r = ctx;
 
-	r->below->forget(r->below_ctx, pc);
+	policy_forget(r->below, r->below_ctx, pc);
 }
 
 const struct policy_ops policy_recorder = {

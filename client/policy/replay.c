@@ -130,7 +130,7 @@ static void unused(void *ctx, space_id space, uint64_t va)
 
 	if (r->in_step)
 		narrow(r);
-	r->below->unused(r->below_ctx, space, va);
+	policy_unused(r->below, r->below_ctx, space, va);
 }
 
 static void came(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
@@ -138,7 +138,7 @@ static void came(void *ctx, const struct policy_room *room, struct policy_chunk 
 {
 	struct replay *r = ctx;
 
-	r->below->came(r->below_ctx, room, pc, idx, nr, way);
+	policy_came(r->below, r->below_ctx, room, pc, idx, nr, way);
 }
 
 static bool leave(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
@@ -146,14 +146,14 @@ static bool leave(void *ctx, const struct policy_room *room, struct policy_chunk
 {
 	struct replay *r = ctx;
 
-	return r->below->leave(r->below_ctx, room, pc, young, set);
+	return policy_leave(r->below, r->below_ctx, room, pc, young, set);
 }
 
 static void forget(void *ctx, const struct policy_chunk *pc)
 {
 	struct replay *r = ctx;
 
-	r->below->forget(r->below_ctx, pc);
+	policy_forget(r->below, r->below_ctx, pc);
 }
 
 const struct policy_ops policy_replay = {

@@ -211,7 +211,7 @@ static void policy_plan(void *ctx, const struct policy_fault *f, struct policy_p
 	w.plan.nr_runs = 0;
 }
 
-static void policy_unused(void *ctx, space_id sp, uint64_t va)
+static void hears_of_unused(void *ctx, space_id sp, uint64_t va)
 {
 	(void)ctx;
 	(void)sp;
@@ -219,39 +219,10 @@ static void policy_unused(void *ctx, space_id sp, uint64_t va)
 	w.nr_unused++;
 }
 
-static void policy_came(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
-			unsigned int idx, unsigned int nr, enum policy_way way)
-{
-	(void)ctx;
-	(void)room;
-	(void)pc;
-	(void)idx;
-	(void)nr;
-	(void)way;
-}
-
-static bool policy_leave(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
-			 const pageset *young, pageset *set)
-{
-	(void)ctx;
-	(void)room;
-	(void)pc;
-	(void)young;
-	(void)set;
-	return false;
-}
-
-static void policy_forget(void *ctx, const struct policy_chunk *pc)
-{
-	(void)ctx;
-	(void)pc;
-}
-
-static const struct policy_ops policy = {.plan = policy_plan,
-					 .unused = policy_unused,
-					 .came = policy_came,
-					 .leave = policy_leave,
-					 .forget = policy_forget};
+static const struct policy_ops policy = {
+	.plan = policy_plan,
+	.unused = hears_of_unused,
+};
 
 static uint64_t now(void *ctx)
 {

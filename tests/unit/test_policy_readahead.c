@@ -41,10 +41,11 @@ static void all_of_a_chunk_leaves(void **state)
 	pageset set = {{5}};
 
 	(void)state;
-	policy_readahead.came(NULL, &room, &pc, 0, 5, WAY_SOON);
-	assert_false(policy_readahead.leave(NULL, &room, &pc, NULL, &set));
+	policy_came(&policy_readahead, NULL, &room, &pc, 0, 5, WAY_SOON);
+	assert_false(policy_leave(&policy_readahead, NULL, &room, &pc, NULL, &set));
 	assert_int_equal(set.w[0], 5);
-	policy_readahead.forget(NULL, &pc);
+	policy_forget(&policy_readahead, NULL, &pc);
+	policy_unused(&policy_readahead, NULL, (space_id){1}, 0x7f0000010000);
 }
 
 int main(void)

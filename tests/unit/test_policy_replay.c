@@ -41,39 +41,10 @@ static void below_unused(void *ctx, space_id sp, uint64_t va)
 	(void)va;
 }
 
-static void below_came(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
-		       unsigned int idx, unsigned int nr, enum policy_way way)
-{
-	(void)ctx;
-	(void)room;
-	(void)pc;
-	(void)idx;
-	(void)nr;
-	(void)way;
-}
-
-static bool below_leave(void *ctx, const struct policy_room *room, struct policy_chunk *pc,
-			const pageset *young, pageset *set)
-{
-	(void)ctx;
-	(void)room;
-	(void)pc;
-	(void)young;
-	(void)set;
-	return false;
-}
-
-static void below_forget(void *ctx, const struct policy_chunk *pc)
-{
-	(void)ctx;
-	(void)pc;
-}
-
-static const struct policy_ops below = {.plan = below_plan,
-					.unused = below_unused,
-					.came = below_came,
-					.leave = below_leave,
-					.forget = below_forget};
+static const struct policy_ops below = {
+	.plan = below_plan,
+	.unused = below_unused,
+};
 
 /* A walk without a pattern, the same each round. */
 static uint64_t page_at(uint32_t i)
