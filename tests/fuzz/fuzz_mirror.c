@@ -14,18 +14,9 @@
 #include "client/store/mirror.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "tests/kid_store.h"
 
 #define SLOTS 64U
-#define KIDS  3U
-#define QUEUE 1024U
-
-static struct kid {
-	struct store store;
-	uint64_t word[SLOTS];
-	struct store_req queue[QUEUE];
-	unsigned int nr, may_answer;
-	bool open, lost, refuses, full;
-} kid[KIDS];
 
 static uint64_t clock_ns;
 
@@ -46,75 +37,6 @@ int fuzz_clock_gettime(clockid_t clock, struct timespec *t)
 			abort();                                                \
 		}                                                               \
 	} while (0)
-
-/* ---- copies ---- */
-
-static int kid_submit(struct store *s, const struct store_req *req, unsigned int nr)
-{
-	struct kid *k = (struct kid *)s;
-	unsigned int i = 0;
-
-	insist(k->open);
-	if (k->lost)
-		return err_set(-EPIPE, "hung up");
-	for (; i < nr && !k->full && k->nr < QUEUE; i++)
-		k->queue[k->nr++] = req[i];
-	return (int)i;
-}
-
-static int serve(struct kid *k, const struct store_req *q)
-{
-	insist(q->slot < SLOTS);
-	if (k->refuses)
-		return -EIO;
-	if (q->op == STORE_WRITE)
-		k->word[q->slot] = *(const uint64_t *)q->buf;
-	else
-		*(uint64_t *)q->buf = k->word[q->slot];
-	return 0;
-}
-
-static int kid_reap(struct store *s, struct store_done *out, unsigned int max)
-{
-	struct kid *k = (struct kid *)s;
-	unsigned int n = 0;
-
-	insist(k->open);
-	if (k->lost)
-		return err_set(-EPIPE, "hung up");
-	for (; n < max && n < k->nr && k->may_answer; n++, k->may_answer--)
-		out[n] = (struct store_done){.tag = k->queue[n].tag, .res = serve(k, &k->queue[n])};
-	memmove(k->queue, k->queue + n, (k->nr - n) * sizeof(*k->queue));
-	k->nr -= n;
-	return (int)n;
-}
-
-static int kid_pollfd(struct store *s)
-{
-	(void)s;
-	return -1;
-}
-
-static void kid_close(struct store *s)
-{
-	insist(((struct kid *)s)->open);
-	((struct kid *)s)->open = false;
-}
-
-static const struct store_ops kid_ops = {
-	.submit = kid_submit, .reap = kid_reap, .pollfd = kid_pollfd, .close = kid_close};
-
-static int open_kid(const struct spec *spec, const struct store_open_args *args, struct store **out)
-{
-	struct kid *k = &kid[spec->rest[0] - '0'];
-
-	insist(!k->open);
-	memset(k, 0, sizeof(*k)); /* a new lease is empty */
-	k->store = (struct store){.ops = &kid_ops, .nr_slots = args->bytes / PAGE_BYTES};
-	k->open = true;
-	*out = &k->store;
-	return 0;
-}
 
 /* ---- who uses the mirror ---- */
 
@@ -187,7 +109,7 @@ static void act(unsigned char what, unsigned char on)
 		k->full = on & 128;
 		break;
 	case 7:
-		k->refuses = on & 128;
+		k->refuses_reads = k->refuses_writes = on & 128;
 		break;
 	case 8:
 		k->lost = true;
@@ -225,8 +147,8 @@ static void settle(void)
 	for (unsigned int i = 0; i < 2000 && rc >= 0 && (i < 2 || !is_quiet()); i++) {
 		clock_ns += 1000000;
 		for (unsigned int c = 0; c < KIDS; c++) {
-			kid[c].may_answer = QUEUE;
-			kid[c].full = kid[c].refuses = false;
+			kid[c].may_answer = KID_QUEUE;
+			kid[c].full = kid[c].refuses_reads = kid[c].refuses_writes = false;
 		}
 		rc = reap();
 	}
@@ -235,7 +157,7 @@ static void settle(void)
 		insist(!busy[i]);
 		submit(i, true);
 		for (unsigned int c = 0; c < KIDS; c++)
-			kid[c].may_answer = QUEUE;
+			kid[c].may_answer = KID_QUEUE;
 		reap();
 		insist(!busy[i]);
 	}
@@ -250,7 +172,7 @@ static void quiet(void *ctx, enum log_level level, const char *line)
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t bytes)
 {
-	struct store_open_args args = {.bytes = SLOTS * PAGE_BYTES, .open_kid = open_kid};
+	struct store_open_args args = {.bytes = SLOTS * PAGE_BYTES, .open_kid = kid_open};
 	struct spec *spec;
 
 	log_set_sink(quiet, NULL);

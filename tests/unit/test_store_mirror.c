@@ -17,102 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "client/store/open.h"
-#include "common/base/err.h"
+#include "tests/kid_store.h"
 
-#define SLOTS 256U
-#define KIDS  2U
-#define QUEUE 1024U
-
-/* A store that keeps one word of each page. */
-static struct kid {
-	struct store store;
-	uint64_t word[SLOTS];
-	struct store_req queue[QUEUE];
-	unsigned int nr;
-	bool open, silent, one_by_one, lost, refuses_writes, refuses_reads, full;
-	unsigned int reads, writes, opened;
-	bool away; /* its server does not answer */
-} kid[KIDS];
-
-static int kid_submit(struct store *s, const struct store_req *req, unsigned int nr)
-{
-	struct kid *k = (struct kid *)s;
-	unsigned int i = 0;
-
-	if (k->lost)
-		return err_set(-EPIPE, "hung up");
-	for (; i < nr && !k->full; i++) {
-		assert_true(k->nr < QUEUE);
-		k->queue[k->nr++] = req[i];
-	}
-	return (int)i;
-}
-
-static int serve(struct kid *k, const struct store_req *q)
-{
-	assert_true(q->slot < SLOTS);
-	if (q->op == STORE_WRITE) {
-		k->writes++;
-		if (k->refuses_writes)
-			return -EIO;
-		k->word[q->slot] = *(const uint64_t *)q->buf;
-		return 0;
-	}
-	k->reads++;
-	if (k->refuses_reads)
-		return -EIO;
-	*(uint64_t *)q->buf = k->word[q->slot];
-	return 0;
-}
-
-static int kid_reap(struct store *s, struct store_done *out, unsigned int max)
-{
-	struct kid *k = (struct kid *)s;
-	unsigned int n = 0;
-
-	if (k->lost)
-		return err_set(-EPIPE, "hung up");
-	for (; n < max && n < k->nr && !k->silent; n++, k->silent = k->one_by_one)
-		out[n] = (struct store_done){.tag = k->queue[n].tag, .res = serve(k, &k->queue[n])};
-	memmove(k->queue, k->queue + n, (k->nr - n) * sizeof(*k->queue));
-	k->nr -= n;
-	return (int)n;
-}
-
-static int kid_pollfd(struct store *s)
-{
-	(void)s;
-	return -1;
-}
-
-static void kid_close(struct store *s)
-{
-	struct kid *k = (struct kid *)s;
-
-	assert_true(k->open);
-	k->open = false;
-}
-
-static const struct store_ops kid_ops = {
-	.submit = kid_submit, .reap = kid_reap, .pollfd = kid_pollfd, .close = kid_close};
-
-static int open_kid(const struct spec *spec, const struct store_open_args *args, struct store **out)
-{
-	struct kid *k = &kid[atoi(spec->rest)];
-
-	assert_false(k->open);
-	if (k->away)
-		return err_set(-ECONNREFUSED, "refused");
-	memset(k->word, 0, sizeof(k->word)); /* a new lease is empty */
-	k->store = (struct store){.ops = &kid_ops, .nr_slots = args->bytes / PAGE_BYTES};
-	k->open = true;
-	k->lost = false;
-	k->nr = 0;
-	k->opened++;
-	*out = &k->store;
-	return 0;
-}
+#define SLOTS KID_SLOTS
 
 static int probe_kid(const struct spec *spec, unsigned int timeout_ms)
 {
@@ -126,7 +33,7 @@ static int try_open(const char *text)
 {
 	struct store_open_args args = {.bytes = SLOTS * PAGE_BYTES,
 				       .sock_fd = -1,
-				       .open_kid = open_kid,
+				       .open_kid = kid_open,
 				       .probe_kid = probe_kid};
 	struct spec *spec;
 	int err = spec_parse(text, &spec);
@@ -141,6 +48,8 @@ static int begin(void **state)
 {
 	(void)state;
 	memset(kid, 0, sizeof(kid));
+	for (unsigned int k = 0; k < KIDS; k++)
+		kid[k].may_answer = KID_ANSWERS;
 	m = NULL;
 	return try_open("mirror(kid:0,kid:1)");
 }
@@ -257,12 +166,12 @@ static void a_write_is_done_when_all_copies_have_it(void **state)
 	(void)state;
 	assert_int_equal(m->nr_slots, SLOTS);
 	assert_int_equal(m->copies, 2);
-	kid[1].silent = true;
+	kid[1].may_answer = 0;
 	submit(STORE_WRITE, 5, 77, 0);
 	reap();
 	assert_false(done[5]);
 	assert_int_equal(kid[0].word[5], 77);
-	kid[1].silent = false;
+	kid[1].may_answer = KID_ANSWERS;
 	reap();
 	assert_true(done[5]);
 	assert_int_equal(kid[1].word[5], 77);
@@ -288,7 +197,7 @@ static void a_wrong_page_is_read_from_another_copy(void **state)
 
 	(void)state;
 	write_one(5, 77);
-	for (unsigned int k = 0; k < KIDS; k++) {
+	for (unsigned int k = 0; k < 2; k++) {
 		kid[k].word[5] = 78;
 		reads = kid[0].reads + kid[1].reads;
 		submit(STORE_READ, 5, 0, 0);
@@ -325,7 +234,7 @@ static void who_is_slow_is_not_waited_for(void **state)
 
 	(void)state;
 	write_one(5, 77);
-	kid[0].silent = kid[1].silent = true;
+	kid[0].may_answer = kid[1].may_answer = 0;
 	submit(STORE_READ, 5, 0, 0);
 	assert_int_equal(kid[0].nr + kid[1].nr, 1);
 	start = now_ms();
@@ -334,14 +243,14 @@ static void who_is_slow_is_not_waited_for(void **state)
 		usleep(200);
 	}
 	assert_int_equal(kid[0].nr + kid[1].nr, 2);
-	kid[1].silent = false;
+	kid[1].may_answer = KID_ANSWERS;
 	reap();
 	assert_true(done[5]);
 	assert_int_equal(page[5][0], 77);
 	/* What the other says later is nobody's business. */
 	page[5][0] = 1;
 	kid[0].word[5] = 99;
-	kid[0].silent = false;
+	kid[0].may_answer = KID_ANSWERS;
 	reap();
 	assert_int_equal(page[5][0], 1);
 	kid[0].word[5] = 77;
@@ -351,7 +260,7 @@ static void a_lost_copy_is_done_without(void **state)
 {
 	(void)state;
 	write_one(5, 77);
-	kid[0].silent = true;
+	kid[0].may_answer = 0;
 	submit(STORE_WRITE, 6, 88, 0);
 	submit(STORE_READ, 5, 0, 0);
 	reap();
@@ -385,7 +294,8 @@ static void a_copy_that_says_nothing_for_a_second_is_lost(void **state)
 	uint64_t start = now_ms();
 
 	(void)state;
-	kid[1].silent = kid[1].away = true;
+	kid[1].may_answer = 0;
+	kid[1].away = true;
 	submit(STORE_WRITE, 5, 77, 0);
 	reap_until(&done[5], 5000);
 	assert_int_equal(res[5], 0);
@@ -398,18 +308,18 @@ static void a_copy_that_is_slow_but_answers_is_kept(void **state)
 	uint64_t next = 0;
 
 	(void)state;
-	kid[1].silent = kid[1].one_by_one = true;
+	kid[1].may_answer = 0;
 	for (unsigned int i = 0; i < 8; i++)
 		submit(STORE_WRITE, i, i + 1, 0);
 	for (uint64_t until = now_ms() + 2000; now_ms() < until; usleep(200)) {
 		if (now_ms() >= next) {
-			kid[1].silent = false;
+			kid[1].may_answer = 1;
 			next = now_ms() + 300;
 		}
 		reap();
 	}
 	assert_true(kid[1].open);
-	kid[1].silent = kid[1].one_by_one = false;
+	kid[1].may_answer = KID_ANSWERS;
 	reap();
 	assert_true(done[7]);
 }
@@ -419,12 +329,12 @@ static void the_last_copy_is_never_given_up_for_being_late(void **state)
 	(void)state;
 	lose(1, true);
 	reap();
-	kid[0].silent = true;
+	kid[0].may_answer = 0;
 	submit(STORE_WRITE, 5, 77, 0);
 	for (uint64_t until = now_ms() + 1500; now_ms() < until; usleep(200))
 		reap();
 	assert_false(done[5]);
-	kid[0].silent = false;
+	kid[0].may_answer = KID_ANSWERS;
 	reap();
 	assert_true(done[5]);
 	assert_int_equal(res[5], 0);
@@ -435,7 +345,7 @@ static void when_all_are_lost_it_is_said(void **state)
 	(void)state;
 	submit(STORE_WRITE, 5, 77, 0);
 	reap();
-	kid[0].silent = kid[1].silent = true;
+	kid[0].may_answer = kid[1].may_answer = 0;
 	submit(STORE_READ, 5, 77, 0);
 	lose(0, true);
 	lose(1, true);
