@@ -39,14 +39,14 @@ static void raise_descriptor_limit(void)
 static void say_ready(const struct options *o, const struct server *s)
 {
 	const char *half = o->capacity_is_default ? " (half of what is available)" : "";
-	char size[32], name[TCP_NAME_MAX_BYTES];
+	char size[32], name[NET_NAME_MAX_BYTES];
 
 	units_format_size(size, sizeof(size), o->capacity_bytes);
 	for (unsigned int i = 0; i < s->nr_listeners; i++)
 		log_info("listening on shm:%s, capacity %s%s", s->listener[i].path, size, half);
 	for (unsigned int i = 0; i < s->nr_tcp_listeners; i++)
 		log_info("listening on %s, capacity %s%s",
-			 tcp_addr_format(name, sizeof(name), &s->tcp_listener[i].addr), size, half);
+			 net_addr_format(name, sizeof(name), &s->tcp_listener[i].addr), size, half);
 	sd_notify(0, "READY=1");
 }
 

@@ -110,8 +110,8 @@ static int add_tcp(struct options *o, const char *rest)
 		return err_set(-E2BIG, "at most %d of them", OPTIONS_MAX_LISTEN);
 	if (!rest[0])
 		return err_set(-EINVAL, "tcp names no address: write for example tcp::%d",
-			       TCP_DEFAULT_PORT);
-	return tcp_addr_parse(rest, true, &o->tcp[o->nr_tcp++]);
+			       NET_TCP_PORT);
+	return net_addr_parse(NET_TCP, rest, true, &o->tcp[o->nr_tcp++]);
 }
 
 static int add_fd(struct options *o, const char *text)
@@ -138,7 +138,7 @@ static int set_listen(struct options *o, const char *text)
 		rc = err_set(-EINVAL,
 			     "'%.80s' is not served here: write for example shm:%s or "
 			     "tcp::%d",
-			     text, DEFAULT_PATH, TCP_DEFAULT_PORT);
+			     text, DEFAULT_PATH, NET_TCP_PORT);
 	else if (!strcmp(spec->scheme, "tcp"))
 		rc = add_tcp(o, spec->rest);
 	else if (strncmp(spec->rest, "fd=", 3) == 0)

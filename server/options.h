@@ -32,7 +32,7 @@ enum options_id {
 struct options {
 	char *listen_path[OPTIONS_MAX_LISTEN];
 	unsigned int nr_listen;
-	struct tcp_addr tcp[OPTIONS_MAX_LISTEN];
+	struct net_addr tcp[OPTIONS_MAX_LISTEN];
 	unsigned int nr_tcp;
 	int client_fd; /* of a private server; -1 */
 	uint64_t capacity_bytes;

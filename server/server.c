@@ -146,11 +146,11 @@ static void on_connect(struct server *s, const struct shm_listener *l)
 
 static void on_tcp_connect(struct server *s, const struct tcp_listener *l)
 {
-	char name[TCP_NAME_MAX_BYTES];
+	char name[NET_NAME_MAX_BYTES];
 	int rc = tcp_admit(s, l->fd);
 
 	if (rc)
-		cannot_accept(rc, tcp_addr_format(name, sizeof(name), &l->addr));
+		cannot_accept(rc, net_addr_format(name, sizeof(name), &l->addr));
 }
 
 static void close_listeners(struct server *s)
@@ -350,7 +350,7 @@ static int open_shm(struct server *s, const char *path)
 	return watch(s, l->fd, l);
 }
 
-static int open_tcp(struct server *s, const struct tcp_addr *a)
+static int open_tcp(struct server *s, const struct net_addr *a)
 {
 	struct tcp_listener *l = &s->tcp_listener[s->nr_tcp_listeners];
 	int rc = s->ring ? 0 : tcp_begin(s);

@@ -29,7 +29,7 @@ struct tcp_ring;
 
 struct tcp_listener {
 	int fd;
-	struct tcp_addr addr; /* with the port that it got */
+	struct net_addr addr; /* with the port that it got */
 };
 
 struct server {

@@ -285,21 +285,21 @@ static int parse_timeout(const char *text, unsigned int *out)
 	return 0;
 }
 
-static int parse_spec(const struct spec *spec, struct tcp_addr *a, unsigned int *timeout_s)
+static int parse_spec(const struct spec *spec, struct net_addr *a, unsigned int *timeout_s)
 {
 	const char *timeout = spec_param(spec, "timeout");
-	int rc = spec->nr_kids ? -EINVAL : tcp_addr_parse(spec->rest, false, a);
+	int rc = spec->nr_kids ? -EINVAL : net_addr_parse(NET_TCP, spec->rest, false, a);
 
 	if (spec->nr_kids || spec->nr_params > (timeout ? 1 : 0))
 		return err_set(-EINVAL,
 			       "server tcp: takes an address, and timeout=SECONDS: write "
 			       "for example tcp:memhost:%d",
-			       TCP_DEFAULT_PORT);
+			       NET_TCP_PORT);
 	if (!rc && !a->host[0])
 		return err_set(-EINVAL,
 			       "server tcp:%s names no machine: write for example "
 			       "tcp:memhost:%d",
-			       spec->rest, TCP_DEFAULT_PORT);
+			       spec->rest, NET_TCP_PORT);
 	*timeout_s = DEFAULT_TIMEOUT_S;
 	return !rc && timeout ? parse_timeout(timeout, timeout_s) : rc;
 }
@@ -321,7 +321,7 @@ static int open_lanes(struct tcp_store *t)
 static int tcp_open_store(const struct spec *spec, const struct store_open_args *args,
 			  struct store **out)
 {
-	struct tcp_addr addr;
+	struct net_addr addr;
 	struct tcp_store *t;
 	unsigned int timeout_s;
 	int rc = parse_spec(spec, &addr, &timeout_s);
@@ -350,7 +350,7 @@ static int tcp_probe(const struct spec *spec, unsigned int timeout_ms, uint64_t 
 		     uint64_t *capacity_bytes)
 {
 	struct tcp_session session;
-	struct tcp_addr addr;
+	struct net_addr addr;
 	unsigned int timeout_s;
 	int rc = parse_spec(spec, &addr, &timeout_s);
 

@@ -85,10 +85,10 @@ static int say_hello(struct tcp_session *s)
 	return rc;
 }
 
-int tcp_session_open(struct tcp_session *s, const struct tcp_addr *a, uint64_t bytes,
+int tcp_session_open(struct tcp_session *s, const struct net_addr *a, uint64_t bytes,
 		     unsigned int timeout_ms)
 {
-	char name[TCP_NAME_MAX_BYTES];
+	char name[NET_NAME_MAX_BYTES];
 	int rc;
 
 	*s = (struct tcp_session){.addr = *a,
@@ -96,7 +96,7 @@ int tcp_session_open(struct tcp_session *s, const struct tcp_addr *a, uint64_t b
 				  .timeout_ms = timeout_ms,
 				  .wanted_bytes = bytes,
 				  .deadline_ns = tcp_deadline_ns(timeout_ms)};
-	snprintf(s->server, sizeof(s->server), "server %s", tcp_addr_format(name, sizeof(name), a));
+	snprintf(s->server, sizeof(s->server), "server %s", net_addr_format(name, sizeof(name), a));
 	rc = tcp_connect(a, s->deadline_ns);
 	if (rc < 0)
 		return rc;

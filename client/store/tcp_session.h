@@ -15,9 +15,9 @@
 enum tcp_lane_name { TCP_URGENT, TCP_BULK, TCP_NR_LANES };
 
 struct tcp_session {
-	struct tcp_addr addr;
+	struct net_addr addr;
 	int fd[TCP_NR_LANES];		     /* -1: closed */
-	char server[TCP_NAME_MAX_BYTES + 8]; /* "server tcp:host:7770", for texts */
+	char server[NET_NAME_MAX_BYTES + 8]; /* "server tcp:host:7770", for texts */
 	unsigned int timeout_ms;	     /* of each answer */
 	uint64_t deadline_ns;
 	uint64_t wanted_bytes;
@@ -28,7 +28,7 @@ struct tcp_session {
 
 /* Connects, says HELLO, reserves @bytes. 0 or -errno with err text; nothing is left
  * open then. */
-int tcp_session_open(struct tcp_session *s, const struct tcp_addr *a, uint64_t bytes,
+int tcp_session_open(struct tcp_session *s, const struct net_addr *a, uint64_t bytes,
 		     unsigned int timeout_ms) __attribute__((warn_unused_result));
 
 /* Leases all that was reserved, and opens the second connection. 0 or -errno with err

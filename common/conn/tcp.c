@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "common/base/err.h"
-#include "common/conn/tcp_resolve.h"
+#include "common/conn/address.h"
 
 #define BACKLOG		128
 #define KEEP_IDLE_S	15 /* silence, then a probe each ... */
@@ -93,11 +93,11 @@ static int connect_one(const struct addrinfo *ai, uint64_t deadline_ns)
 	return rc;
 }
 
-static int say_why_not(const struct tcp_addr *a, int code)
+static int say_why_not(const struct net_addr *a, int code)
 {
-	char name[TCP_NAME_MAX_BYTES];
+	char name[NET_NAME_MAX_BYTES];
 
-	tcp_addr_format(name, sizeof(name), a);
+	net_addr_format(name, sizeof(name), a);
 	switch (code) {
 	case -ECONNREFUSED:
 		return err_set(code,
@@ -118,11 +118,11 @@ static int say_why_not(const struct tcp_addr *a, int code)
 	}
 }
 
-int tcp_connect(const struct tcp_addr *a, uint64_t deadline_ns)
+int tcp_connect(const struct net_addr *a, uint64_t deadline_ns)
 {
 	struct addrinfo *list = NULL;
 	unsigned int left = 0;
-	int rc = tcp_resolve(a, deadline_ns, &list);
+	int rc = net_resolve(a, deadline_ns, &list);
 
 	if (rc)
 		return rc;
@@ -143,11 +143,11 @@ int tcp_connect(const struct tcp_addr *a, uint64_t deadline_ns)
 	return rc >= 0 ? rc : say_why_not(a, rc);
 }
 
-static int cannot_listen(const struct tcp_addr *a, int code)
+static int cannot_listen(const struct net_addr *a, int code)
 {
-	char name[TCP_NAME_MAX_BYTES];
+	char name[NET_NAME_MAX_BYTES];
 
-	tcp_addr_format(name, sizeof(name), a);
+	net_addr_format(name, sizeof(name), a);
 	if (code == -EADDRINUSE)
 		return err_set(code, "%s: somebody listens there already: name another port", name);
 	if (code == -EADDRNOTAVAIL)
@@ -190,7 +190,7 @@ static int listen_one(const struct sockaddr *sa, socklen_t len, uint16_t *port)
 	return fd;
 }
 
-static int listen_everywhere(struct tcp_addr *a)
+static int listen_everywhere(struct net_addr *a)
 {
 	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port)};
 	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(a->port)};
@@ -201,7 +201,7 @@ static int listen_everywhere(struct tcp_addr *a)
 	return fd;
 }
 
-int tcp_listen(struct tcp_addr *a)
+int tcp_listen(struct net_addr *a)
 {
 	struct addrinfo *list;
 	int fd;
@@ -210,7 +210,7 @@ int tcp_listen(struct tcp_addr *a)
 		fd = listen_everywhere(a);
 		return fd >= 0 ? fd : cannot_listen(a, fd);
 	}
-	fd = tcp_resolve(a, tcp_deadline_ns(5000), &list);
+	fd = net_resolve(a, tcp_deadline_ns(5000), &list);
 	if (fd)
 		return fd;
 	fd = listen_one(list->ai_addr, list->ai_addrlen, &a->port);

@@ -12,34 +12,17 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define TCP_DEFAULT_PORT   7770
-#define TCP_HOST_MAX_BYTES 256
-#define TCP_NAME_MAX_BYTES (TCP_HOST_MAX_BYTES + 16)
-
-struct tcp_addr {
-	char host[TCP_HOST_MAX_BYTES]; /* "": every address of this machine */
-	uint16_t port;
-};
-
-/*
- * "host:port", "host", ":port", "[v6]:port". 0 or -EINVAL with err text that begins
- * with what is wrong; port 0 is refused unless @any_port.
- */
-int tcp_addr_parse(const char *text, int any_port, struct tcp_addr *out)
-	__attribute__((warn_unused_result));
-
-/* "tcp:host:port" into @buf, which is returned. */
-const char *tcp_addr_format(char *buf, size_t buf_bytes, const struct tcp_addr *a);
+#include "common/conn/address.h"
 
 uint64_t tcp_deadline_ns(unsigned int timeout_ms);
 
 /* A connected descriptor, or -errno with err text that names the server and the remedy. */
-int tcp_connect(const struct tcp_addr *a, uint64_t deadline_ns);
+int tcp_connect(const struct net_addr *a, uint64_t deadline_ns);
 
 /*
  * Listens. @a->port is the real one afterwards. A descriptor or -errno with err text.
  */
-int tcp_listen(struct tcp_addr *a) __attribute__((warn_unused_result));
+int tcp_listen(struct net_addr *a) __attribute__((warn_unused_result));
 
 /* A connected descriptor and in @peer its address; -EAGAIN when nobody waits. */
 int tcp_accept(int listen_fd, char *peer, size_t peer_bytes);

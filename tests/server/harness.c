@@ -91,7 +91,7 @@ static void wait_for_port(struct rmemd *r)
 	assert_non_null(at);
 	snprintf(r->tcp_rest, sizeof(r->tcp_rest), "127.0.0.1:%d", atoi(at + strlen(said)));
 	r->tcp_spec = (struct spec){.scheme = (char *)"tcp", .rest = r->tcp_rest};
-	assert_int_equal(tcp_addr_parse(r->tcp_rest, false, &r->addr), 0);
+	assert_int_equal(net_addr_parse(NET_TCP, r->tcp_rest, false, &r->addr), 0);
 }
 
 void rmemd_start_tcp(struct rmemd *r, const char *const *args)

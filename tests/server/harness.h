@@ -27,7 +27,7 @@ struct rmemd {
 	char path[48]; /* of its socket */
 	char log[4096];
 	struct spec spec;     /* shm:path */
-	struct tcp_addr addr; /* of tcp_start() */
+	struct net_addr addr; /* of tcp_start() */
 	char tcp_rest[64];
 	struct spec tcp_spec; /* tcp:127.0.0.1:port */
 };

@@ -518,7 +518,7 @@ static void *run_fake(void *arg)
 static int open_against(void (*play)(struct fake *f), pthread_t *thread, struct fake *f,
 			struct store **out)
 {
-	struct tcp_addr a = {.host = "127.0.0.1"};
+	struct net_addr a = {.host = "127.0.0.1"};
 	char rest[64];
 
 	*f = (struct fake){.play = play, .fd = {-1, -1}, .listen_fd = tcp_listen(&a)};

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/conn/tcp_resolve.h"
+#include "common/conn/address.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,24 +9,36 @@
 #include <time.h>
 
 #include "common/base/err.h"
+#include "common/conn/tcp.h"
 
-static int bad(const char *text, const char *what)
+const char *net_scheme(enum net_kind kind)
 {
-	return err_set(-EINVAL, "tcp:%.200s: %s: write for example tcp:memhost:%d", text, what,
-		       TCP_DEFAULT_PORT);
+	return kind == NET_RDMA ? "rdma" : "tcp";
 }
 
-static int parse_port(const char *whole, const char *text, int any_port, uint16_t *out)
+uint16_t net_port(enum net_kind kind)
+{
+	return kind == NET_RDMA ? NET_RDMA_PORT : NET_TCP_PORT;
+}
+
+static int bad(enum net_kind kind, const char *text, const char *what)
+{
+	return err_set(-EINVAL, "%s:%.200s: %s: write for example %s:memhost:%u", net_scheme(kind),
+		       text, what, net_scheme(kind), net_port(kind));
+}
+
+static int parse_port(const char *whole, const char *text, bool any_port, struct net_addr *out)
 {
 	unsigned long value = 0;
 	size_t len = strlen(text);
 
-	if (!len || len > 5 || strspn(text, "0123456789") != len)
-		return bad(whole, "the port is not a number from 1 to 65535");
-	value = strtoul(text, NULL, 10);
-	if (value > 65535 || (value == 0 && !any_port))
-		return bad(whole, "the port is not a number from 1 to 65535");
-	*out = (uint16_t)value;
+	if (len && len <= 5 && strspn(text, "0123456789") == len)
+		value = strtoul(text, NULL, 10);
+	else
+		value = UINT16_MAX + 1UL;
+	if (value > UINT16_MAX || (value == 0 && !any_port))
+		return bad(out->kind, whole, "the port is not a number from 1 to 65535");
+	out->port = (uint16_t)value;
 	return 0;
 }
 
@@ -39,46 +50,46 @@ static bool is_host(const char *host, size_t len, bool is_v6)
 		if (is_v6 ? !strchr(v6_chars, host[i]) && !(host[i] >= 'g' && host[i] <= 'z')
 			  : host[i] <= ' ' || host[i] >= 0x7f || strchr("[]/", host[i]))
 			return false;
-	return len < TCP_HOST_MAX_BYTES;
+	return len < NET_HOST_MAX_BYTES;
 }
 
-int tcp_addr_parse(const char *text, int any_port, struct tcp_addr *out)
+int net_addr_parse(enum net_kind kind, const char *text, bool any_port, struct net_addr *out)
 {
 	bool is_v6 = text[0] == '[';
 	const char *host = text + is_v6;
 	size_t len = strcspn(host, is_v6 ? "]" : ":");
 	const char *rest = host + len;
 
-	*out = (struct tcp_addr){.port = TCP_DEFAULT_PORT};
+	*out = (struct net_addr){.kind = kind, .port = net_port(kind)};
 	if (is_v6 && *rest++ != ']')
-		return bad(text, "']' is missing");
+		return bad(kind, text, "']' is missing");
 	if (is_v6 && !len)
-		return bad(text, "nothing between '[' and ']'");
+		return bad(kind, text, "nothing between '[' and ']'");
 	if (!is_v6 && *rest && strchr(rest + 1, ':'))
 		return err_set(-EINVAL,
-			       "tcp:%.200s: an IPv6 address goes in brackets: write for example "
-			       "tcp:[fd00::1]:%d",
-			       text, TCP_DEFAULT_PORT);
+			       "%s:%.200s: an IPv6 address goes in brackets: write for example "
+			       "%s:[fd00::1]:%u",
+			       net_scheme(kind), text, net_scheme(kind), net_port(kind));
 	if (!is_host(host, len, is_v6) || (*rest && *rest != ':'))
-		return bad(text, "not a host and a port");
+		return bad(kind, text, "not a host and a port");
 	memcpy(out->host, host, len);
-	return *rest ? parse_port(text, rest + 1, any_port, &out->port) : 0;
+	return *rest ? parse_port(text, rest + 1, any_port, out) : 0;
 }
 
-const char *tcp_addr_format(char *buf, size_t buf_bytes, const struct tcp_addr *a)
+const char *net_addr_format(char *buf, size_t buf_bytes, const struct net_addr *a)
 {
 	bool is_v6 = strchr(a->host, ':') != NULL;
 
-	snprintf(buf, buf_bytes, "tcp:%s%s%s:%u", is_v6 ? "[" : "", a->host, is_v6 ? "]" : "",
-		 a->port);
+	snprintf(buf, buf_bytes, "%s:%s%s%s:%u", net_scheme(a->kind), is_v6 ? "[" : "", a->host,
+		 is_v6 ? "]" : "", a->port);
 	return buf;
 }
 
-static int say_why_not(const struct tcp_addr *a, int code)
+static int say_why_not(const struct net_addr *a, int code)
 {
-	char name[TCP_NAME_MAX_BYTES];
+	char name[NET_NAME_MAX_BYTES];
 
-	tcp_addr_format(name, sizeof(name), a);
+	net_addr_format(name, sizeof(name), a);
 	if (code == EAI_INPROGRESS)
 		return err_set(-ETIMEDOUT,
 			       "server %s: looking up its name took too long: check the name "
@@ -97,7 +108,7 @@ static int say_why_not(const struct tcp_addr *a, int code)
 struct lookup {
 	struct gaicb cb;
 	struct addrinfo hints;
-	struct tcp_addr addr;
+	struct net_addr addr;
 	char port[8];
 };
 
@@ -134,7 +145,7 @@ static int look_up(struct lookup *l, uint64_t deadline_ns, struct addrinfo **out
 	return rc;
 }
 
-int tcp_resolve(const struct tcp_addr *a, uint64_t deadline_ns, struct addrinfo **out)
+int net_resolve(const struct net_addr *a, uint64_t deadline_ns, struct addrinfo **out)
 {
 	struct lookup *l = calloc(1, sizeof(*l));
 	int rc;
