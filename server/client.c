@@ -10,8 +10,10 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/units.h"
+#include "common/conn/rdma.h"
 #include "common/conn/shm.h"
 #include "server/peer.h"
+#include "server/rdma.h"
 
 #define MESSAGES_AT_ONCE 16 /* then the others have their turn */
 
@@ -35,9 +37,12 @@ int client_open(int fd, struct client **out)
 
 void client_close(struct server *s, struct client *c)
 {
+	/* Nobody reaches a slab any more before it goes. */
+	verbs_close(c->verbs);
 	session_leave(s, c);
 	peer_free(c->peer);
-	close(c->fd);
+	if (c->fd >= 0)
+		close(c->fd);
 	free(c);
 }
 
@@ -51,7 +56,7 @@ static int send_msg(struct client *c, const struct wire_msg *m, int pass_fd)
 		return 0;
 	}
 	bytes = wire_encode(m, buf);
-	return shm_send(c->fd, buf, bytes, pass_fd);
+	return c->verbs ? verbs_say(c->verbs, buf, bytes) : shm_send(c->fd, buf, bytes, pass_fd);
 }
 
 static int refuse(struct client *c, int rc, const struct wire_msg *m)
@@ -91,6 +96,21 @@ static int refuse_capacity(struct client *c, const struct server *s, const struc
 	return refuse(c, -ENOSPC, &m);
 }
 
+static uint16_t access_of(const struct client *c)
+{
+	if (c->verbs)
+		return WIRE_ACCESS_RDMA;
+	return c->peer ? WIRE_ACCESS_MESSAGES : WIRE_ACCESS_DESCRIPTOR;
+}
+
+static const char *other_access(const struct client *c)
+{
+	if (c->verbs)
+		return "only reads and writes by RDMA are served on rdma";
+	return c->peer ? "only reads and writes by messages are served on tcp"
+		       : "only shared memory is served on this socket";
+}
+
 /* May this HELLO become a session at all? */
 static int check_hello(struct client *c, const struct server *s, const struct wire_msg *in)
 {
@@ -106,10 +126,8 @@ static int check_hello(struct client *c, const struct server *s, const struct wi
 			 WIRE_VERSION_MIN, WIRE_VERSION_MAX, h->version_min, h->version_max);
 		return client_refuse(c, -EPROTONOSUPPORT, in->request, WIRE_ERR_VERSION, text);
 	}
-	if (h->access != (c->peer ? WIRE_ACCESS_MESSAGES : WIRE_ACCESS_DESCRIPTOR))
-		return client_refuse(c, -EOPNOTSUPP, in->request, WIRE_ERR_ACCESS,
-				     c->peer ? "only reads and writes by messages are served on tcp"
-					     : "only shared memory is served on this socket");
+	if (h->access != access_of(c))
+		return client_refuse(c, -EOPNOTSUPP, in->request, WIRE_ERR_ACCESS, other_access(c));
 	if (h->auth_method != WIRE_AUTH_NONE)
 		return client_refuse(c, -EOPNOTSUPP, in->request, WIRE_ERR_AUTH,
 				     "this server knows no authentication: send method 0");
@@ -149,13 +167,13 @@ static int on_hello(struct client *c, struct server *s, const struct wire_msg *i
 
 static int send_slab(struct client *c, uint64_t request)
 {
-	struct wire_msg m = {.type = WIRE_LEASED,
-			     .request = request,
-			     .leased.access =
-				     c->peer ? WIRE_ACCESS_MESSAGES : WIRE_ACCESS_DESCRIPTOR};
+	struct wire_msg m = {
+		.type = WIRE_LEASED, .request = request, .leased.access = access_of(c)};
 	const struct slab *slab;
 	int rc = tenant_draw(&c->session->tenant, &slab, &m.leased.slab);
 
+	if (!rc && c->verbs)
+		rc = nic_lease(c, slab, &m.leased);
 	if (rc) {
 		log_error("can't lease name=%s %s: %s", c->name, c->who, err_text(rc));
 		return client_refuse(c, rc, request, WIRE_ERR_INTERNAL, err_text(rc));
@@ -179,6 +197,24 @@ static int on_lease(struct client *c, struct server *s, const struct wire_msg *i
 	return rc;
 }
 
+/* The second connection by RDMA has keys of its own to slabs that the first was leased. */
+static int on_lease_again(struct client *c, const struct wire_msg *in)
+{
+	struct wire_msg m = {.type = WIRE_LEASED, .request = in->request};
+	int rc = 0;
+
+	for (uint32_t i = 0; i < in->lease.nr_slabs && !rc; i++) {
+		m.leased = (struct wire_leased){.access = WIRE_ACCESS_RDMA};
+		rc = nic_lease_again(c, &m.leased);
+		if (rc == -ENOENT)
+			return client_refuse(c, -EPROTO, in->request, WIRE_ERR_SEQUENCE,
+					     "more slabs than the first connection leased");
+		rc = rc ? client_refuse(c, rc, in->request, WIRE_ERR_INTERNAL, err_text(rc))
+			: send_msg(c, &m, -1);
+	}
+	return rc;
+}
+
 static int on_status(struct client *c, struct server *s, const struct wire_msg *in)
 {
 	struct wire_msg m = {.type = WIRE_STATUS_REPLY,
@@ -194,14 +230,15 @@ static int on_status(struct client *c, struct server *s, const struct wire_msg *
 static int on_join(struct client *c, struct server *s, const struct wire_msg *in)
 {
 	struct wire_msg m = {.type = WIRE_JOINED, .request = in->request};
+	struct session *at = session_find(s, &in->join, WIRE_ACCESS_MESSAGES);
 
-	if (session_join(s, c, &in->join)) {
+	if (!at) {
 		log_warn("refused a connection to a session %s", c->who);
 		return client_refuse(c, -EACCES, in->request, WIRE_ERR_AUTH,
 				     "no session here wants to be joined with that token");
 	}
+	session_join(at, c);
 	c->deadline_ns = 0;
-	memcpy(c->name, c->session->member[0]->name, sizeof(c->name));
 	return send_msg(c, &m, -1);
 }
 
@@ -242,6 +279,8 @@ int client_answer(struct client *c, struct server *s, const struct wire_msg *in)
 	case WIRE_LEASE:
 		if (said_hello(c))
 			return on_lease(c, s, in);
+		if (c->session && c->verbs)
+			return on_lease_again(c, in);
 		break;
 	case WIRE_STATUS:
 		if (said_hello(c))

@@ -14,13 +14,16 @@
 #include "server/session.h"
 
 struct peer;
+struct verbs_conn;
 
 struct client {
 	struct client *next;
-	int fd;
-	struct peer *peer;	 /* of a tcp connection; NULL: shm */
-	struct session *session; /* NULL: no HELLO yet, or over */
-	uint64_t deadline_ns;	 /* for its HELLO, or to be gone; 0: none */
+	int fd;			  /* -1: by RDMA */
+	struct peer *peer;	  /* of a tcp connection, or NULL */
+	struct verbs_conn *verbs; /* of one by RDMA, or NULL; neither: shm */
+	bool is_refused;	  /* it may hear why, and is not listened to */
+	struct session *session;  /* NULL: no HELLO yet, or over */
+	uint64_t deadline_ns;	  /* for its HELLO, or to be gone; 0: none */
 	char name[WIRE_NAME_MAX_BYTES + 1];
 	char who[80]; /* pid=123 or from=10.0.0.1:4567, for the log */
 };

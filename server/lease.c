@@ -39,6 +39,7 @@ int tenant_open(struct tenant *t, struct bank *b, uint64_t bytes)
 			return err_set(-ENOMEM, "the server is out of memory");
 	}
 	t->bank = b;
+	t->node = b->node;
 	t->reserved_bytes = bytes;
 	b->reserved_bytes += bytes;
 	return 0;
@@ -57,7 +58,7 @@ int tenant_draw(struct tenant *t, const struct slab **out, uint64_t *slab_id)
 
 	assert(bytes > 0);
 	slab = &t->slab[t->nr_slabs];
-	rc = slab_open(bytes < SLAB_BYTES ? bytes : SLAB_BYTES, t->bank->node, slab);
+	rc = slab_open(bytes < SLAB_BYTES ? bytes : SLAB_BYTES, t->node, slab);
 	if (!rc && t->maps)
 		rc = slab_map(slab);
 	if (rc) {

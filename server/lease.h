@@ -28,6 +28,7 @@ struct tenant {
 	struct slab *slab; /* by rising number */
 	size_t nr_slabs;
 	bool maps; /* slabs are mapped here as they are drawn */
+	int node;  /* where they are to be, as the bank says at first */
 };
 
 void bank_init(struct bank *b, uint64_t capacity_bytes, int node);

@@ -47,6 +47,9 @@ static void say_ready(const struct options *o, const struct server *s)
 	for (unsigned int i = 0; i < s->nr_tcp_listeners; i++)
 		log_info("listening on %s, capacity %s%s",
 			 net_addr_format(name, sizeof(name), &s->tcp_listener[i].addr), size, half);
+	for (unsigned int i = 0; i < s->nr_rdma; i++)
+		log_info("listening on %s, capacity %s%s",
+			 net_addr_format(name, sizeof(name), &s->rdma_addr[i]), size, half);
 	sd_notify(0, "READY=1");
 }
 

@@ -38,6 +38,7 @@ static const char help[] =
 	"                            shm:fd=N   one client on an inherited socket; implies --once\n"
 	"                            tcp:HOST[:PORT]  jobs on other machines; tcp::PORT at every\n"
 	"                            address; port 7770 if not said, 0 for any that is free\n"
+	"                            rdma:ADDRESS[:PORT]  the same by RDMA; port 7771\n"
 	"  -c, --capacity SIZE     lend at most so much, for example 16G (default: half of what\n"
 	"                          is available at the start)\n"
 	"      --node N            take the memory from NUMA node N (default: the emptiest)\n"
@@ -104,14 +105,15 @@ static int add_path(struct options *o, const char *path)
 	return 0;
 }
 
-static int add_tcp(struct options *o, const char *rest)
+static int add_address(enum net_kind kind, const char *rest, struct net_addr *list,
+		       unsigned int *nr)
 {
-	if (o->nr_tcp == OPTIONS_MAX_LISTEN)
+	if (*nr == OPTIONS_MAX_LISTEN)
 		return err_set(-E2BIG, "at most %d of them", OPTIONS_MAX_LISTEN);
 	if (!rest[0])
-		return err_set(-EINVAL, "tcp names no address: write for example tcp::%d",
-			       NET_TCP_PORT);
-	return net_addr_parse(NET_TCP, rest, true, &o->tcp[o->nr_tcp++]);
+		return err_set(-EINVAL, "%s names no address: write for example %s::%u",
+			       net_scheme(kind), net_scheme(kind), net_port(kind));
+	return net_addr_parse(kind, rest, true, &list[(*nr)++]);
 }
 
 static int add_fd(struct options *o, const char *text)
@@ -134,13 +136,16 @@ static int set_listen(struct options *o, const char *text)
 	if (rc)
 		return rc;
 	if (spec->nr_kids || spec->nr_params ||
-	    (strcmp(spec->scheme, "shm") && strcmp(spec->scheme, "tcp")))
+	    (strcmp(spec->scheme, "shm") && strcmp(spec->scheme, "tcp") &&
+	     strcmp(spec->scheme, "rdma")))
 		rc = err_set(-EINVAL,
-			     "'%.80s' is not served here: write for example shm:%s or "
-			     "tcp::%d",
-			     text, DEFAULT_PATH, NET_TCP_PORT);
+			     "'%.80s' is not served here: write for example shm:%s, tcp::%d "
+			     "or rdma::%d",
+			     text, DEFAULT_PATH, NET_TCP_PORT, NET_RDMA_PORT);
 	else if (!strcmp(spec->scheme, "tcp"))
-		rc = add_tcp(o, spec->rest);
+		rc = add_address(NET_TCP, spec->rest, o->tcp, &o->nr_tcp);
+	else if (!strcmp(spec->scheme, "rdma"))
+		rc = add_address(NET_RDMA, spec->rest, o->rdma, &o->nr_rdma);
 	else if (strncmp(spec->rest, "fd=", 3) == 0)
 		rc = add_fd(o, spec->rest + 3);
 	else
@@ -257,7 +262,7 @@ static int complete_public(struct options *o, uint64_t total_bytes)
 			       "--capacity: %s is more than this machine's %s: give at most that",
 			       units_format_size(wanted, sizeof(wanted), o->capacity_bytes),
 			       units_format_size(there, sizeof(there), total_bytes));
-	return o->nr_listen || o->nr_tcp ? 0 : default_path(o);
+	return o->nr_listen || o->nr_tcp || o->nr_rdma ? 0 : default_path(o);
 }
 
 static int complete(struct options *o)

@@ -34,6 +34,8 @@ struct options {
 	unsigned int nr_listen;
 	struct net_addr tcp[OPTIONS_MAX_LISTEN];
 	unsigned int nr_tcp;
+	struct net_addr rdma[OPTIONS_MAX_LISTEN];
+	unsigned int nr_rdma;
 	int client_fd; /* of a private server; -1 */
 	uint64_t capacity_bytes;
 	bool capacity_is_default;

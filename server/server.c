@@ -17,6 +17,7 @@
 #include "common/conn/tcp_ring.h"
 #include "server/client.h"
 #include "server/peer.h"
+#include "server/rdma.h"
 #include "server/tcp.h"
 
 #define EVENTS_AT_ONCE 64
@@ -159,6 +160,7 @@ static void close_listeners(struct server *s)
 		shm_unlisten(&s->listener[i]);
 	for (unsigned int i = 0; i < s->nr_tcp_listeners; i++)
 		close(s->tcp_listener[i].fd);
+	nic_unlisten(s);
 	s->nr_listeners = s->nr_tcp_listeners = 0;
 }
 
@@ -205,6 +207,8 @@ static void on_event(struct server *s, void *what)
 
 	if (what == s)
 		on_signal(s);
+	else if (what == s->nic)
+		nic_serve(s);
 	else if (!is_shm && !is_tcp)
 		on_client(s, what);
 	else if (s->drain_deadline_ns)
@@ -218,10 +222,12 @@ static void on_event(struct server *s, void *what)
 static void drop_late(struct server *s, struct client *c)
 {
 	c->deadline_ns = 0;
-	if (!c->peer || c->peer->state == PEER_OPEN)
+	if (!c->is_refused && (!c->peer || c->peer->state == PEER_OPEN))
 		log_warn("dropped a client that said nothing %s", c->who);
 	if (c->peer)
 		tcp_cut_off(s, c);
+	else if (c->verbs)
+		nic_cut_off(s, c);
 	else
 		server_drop(s, c);
 }
@@ -365,6 +371,19 @@ static int open_tcp(struct server *s, const struct net_addr *a)
 	return watch(s, l->fd, l);
 }
 
+static int open_rdma(struct server *s, const struct net_addr *a)
+{
+	bool is_first = !s->nic;
+	int rc;
+
+	s->rdma_addr[s->nr_rdma] = *a;
+	rc = nic_listen(s, &s->rdma_addr[s->nr_rdma]);
+	if (rc)
+		return rc;
+	s->nr_rdma++;
+	return is_first ? watch(s, nic_fd(s), s->nic) : 0;
+}
+
 int server_open(struct server *s, const struct options *o)
 {
 	int rc;
@@ -385,6 +404,8 @@ int server_open(struct server *s, const struct options *o)
 		rc = open_shm(s, o->listen_path[i]);
 	for (unsigned int i = 0; i < o->nr_tcp && !rc; i++)
 		rc = open_tcp(s, &o->tcp[i]);
+	for (unsigned int i = 0; i < o->nr_rdma && !rc; i++)
+		rc = open_rdma(s, &o->rdma[i]);
 	return rc;
 }
 
@@ -394,6 +415,7 @@ void server_close(struct server *s)
 	tcp_ring_close(s->ring); /* nothing is received into slabs any more */
 	while (s->clients)
 		server_drop(s, s->clients);
+	nic_end(s);
 	exporter_close(&s->exporter);
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);

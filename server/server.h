@@ -24,6 +24,7 @@
 #define SERVER_HELLO_TIMEOUT_MS 5000
 
 struct client;
+struct nic;
 struct session;
 struct tcp_ring;
 
@@ -38,7 +39,10 @@ struct server {
 	unsigned int nr_listeners;
 	struct tcp_listener tcp_listener[OPTIONS_MAX_LISTEN];
 	unsigned int nr_tcp_listeners;
+	struct net_addr rdma_addr[OPTIONS_MAX_LISTEN]; /* with the ports that they got */
+	unsigned int nr_rdma;
 	struct tcp_ring *ring;	  /* NULL without tcp */
+	struct nic *nic;	  /* NULL without RDMA */
 	struct session *sessions; /* list */
 	struct client *clients;	  /* list */
 	unsigned int nr_clients;
@@ -58,7 +62,7 @@ int server_open(struct server *s, const struct options *o) __attribute__((warn_u
 /* Until it is stopped. 0 or -errno with err text. */
 int server_run(struct server *s) __attribute__((warn_unused_result));
 
-/* The rest is for server/tcp.c. */
+/* The rest is for server/tcp.c and rdma.c. */
 
 /* Takes @c into the list; it has @timeout_ms for its HELLO, 0: all the time. */
 void server_add(struct server *s, struct client *c, unsigned int timeout_ms);

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/conn/rdma.h"
 #include "server/client.h"
 #include "server/server.h"
 
@@ -17,6 +19,19 @@ static int draw_token(uint8_t *token)
 	return n == WIRE_TOKEN_BYTES ? 0 : err_set(-EIO, "the server has no random numbers");
 }
 
+/* Slabs shall be near the device that reaches into them, unless somebody said where. */
+static int open_regions(struct session *new, const struct client *c)
+{
+	uint64_t nr = tenant_slabs_left(&new->tenant);
+
+	if (new->tenant.node == SLAB_NODE_ANY)
+		new->tenant.node = verbs_node(verbs_domain(c->verbs));
+	if (!slab_has_node(new->tenant.node))
+		new->tenant.node = SLAB_NODE_ANY;
+	new->region = nr ? calloc(nr, sizeof(struct verbs_region *)) : NULL;
+	return nr && !new->region ? err_set(-ENOMEM, "the server is out of memory") : 0;
+}
+
 int session_open(struct server *s, struct client *c, const struct wire_hello *h)
 {
 	struct session *new = calloc(1, sizeof(*new));
@@ -24,14 +39,18 @@ int session_open(struct server *s, struct client *c, const struct wire_hello *h)
 
 	if (!new)
 		return err_set(-ENOMEM, "the server is out of memory");
-	rc = h->access == WIRE_ACCESS_MESSAGES ? draw_token(new->token) : 0;
+	rc = h->access != WIRE_ACCESS_DESCRIPTOR ? draw_token(new->token) : 0;
 	if (!rc)
 		rc = tenant_open(&new->tenant, &s->bank, h->wanted_bytes);
+	if (!rc && h->access == WIRE_ACCESS_RDMA)
+		rc = open_regions(new, c);
 	if (rc) {
+		tenant_close(&new->tenant);
 		free(new);
 		return rc;
 	}
-	new->tenant.maps = h->access == WIRE_ACCESS_MESSAGES;
+	new->access = h->access;
+	new->tenant.maps = h->access != WIRE_ACCESS_DESCRIPTOR;
 	new->id = s->next_session++;
 	new->member[0] = c;
 	new->next = s->sessions;
@@ -52,17 +71,22 @@ static bool is_token(const uint8_t *a, const uint8_t *b)
 	return is_set && !differs;
 }
 
-int session_join(struct server *s, struct client *c, const struct wire_join *j)
+struct session *session_find(const struct server *s, const struct wire_join *j, uint16_t access)
 {
 	struct session *at = s->sessions;
 
 	while (at && at->id != j->session)
 		at = at->next;
-	if (!at || !is_token(at->token, j->token) || !at->member[0] || at->member[1])
-		return -EACCES;
+	if (!at || !is_token(at->token, j->token) || at->access != access)
+		return NULL;
+	return at->member[0] && !at->member[1] ? at : NULL;
+}
+
+void session_join(struct session *at, struct client *c)
+{
 	at->member[1] = c;
 	c->session = at;
-	return 0;
+	memcpy(c->name, at->member[0]->name, sizeof(c->name));
 }
 
 static void session_free(struct server *s, struct session *old)
@@ -72,6 +96,9 @@ static void session_free(struct server *s, struct session *old)
 	while (*at != old)
 		at = &(*at)->next;
 	*at = old->next;
+	for (size_t i = 0; old->region && i < old->tenant.nr_slabs; i++)
+		verbs_release(old->region[i]);
+	free(old->region);
 	tenant_close(&old->tenant);
 	free(old);
 }

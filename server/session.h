@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * session: what a HELLO begins: a reservation, its slabs, and the one connection (shm)
- * or two (tcp) that may reach them. It ends when its last member has left; the server
+ * or two (tcp, rdma) that may reach them. It ends when its last member has left; the server
  * lets the second go when the first does.
  */
 #ifndef RMEMD_SESSION_H
@@ -14,6 +14,7 @@
 
 struct client;
 struct server;
+struct verbs_region;
 
 #define SESSION_MAX_MEMBERS 2
 
@@ -21,7 +22,10 @@ struct session {
 	struct session *next;
 	uint64_t id;
 	uint8_t token[WIRE_TOKEN_BYTES]; /* zeros: nobody can join */
+	uint16_t access;		 /* enum wire_access */
 	struct tenant tenant;
+	struct verbs_region **region;		    /* by RDMA: of each slab, in order */
+	size_t nr_told;				    /* of which the second connection has a key */
 	struct client *member[SESSION_MAX_MEMBERS]; /* the first said HELLO */
 };
 
@@ -29,9 +33,11 @@ struct session {
 int session_open(struct server *s, struct client *c, const struct wire_hello *h)
 	__attribute__((warn_unused_result));
 
-/* -EACCES when there is no such session, or it does not want another member. */
-int session_join(struct server *s, struct client *c, const struct wire_join *j)
-	__attribute__((warn_unused_result));
+/* The session of @access that wants another member and has that token, or NULL. */
+struct session *session_find(const struct server *s, const struct wire_join *j, uint16_t access);
+
+/* Makes @c the second member of @at. */
+void session_join(struct session *at, struct client *c);
 
 /* Accepts a client without one. The last one takes the leases with it. */
 void session_leave(struct server *s, struct client *c);

@@ -4,7 +4,7 @@
 
 build_packages=(gcc clang bpftool cmake make pkg-config libc6-dev libxxhash-dev libjansson-dev
                 libbpf-dev libelf-dev zlib1g-dev
-                libsystemd-dev libnuma-dev liburing-dev libinih-dev libcmocka-dev libncurses-dev
+                libsystemd-dev libnuma-dev libibverbs-dev librdmacm-dev liburing-dev libinih-dev libcmocka-dev libncurses-dev
                 libmicrohttpd-dev)
 demo_packages=(coreutils python3 redis-server redis-tools time)
 packaging_packages=(debhelper dpkg-dev lintian libcap2-bin scdoc systemd)

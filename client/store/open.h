@@ -44,6 +44,7 @@ struct store_type {
 extern const struct store_type store_ram_type;
 extern const struct store_type store_shm_type;
 extern const struct store_type store_tcp_type;
+extern const struct store_type store_rdma_type;
 extern const struct store_type store_file_type;
 extern const struct store_type store_fault_type;
 extern const struct store_type store_mirror_type;

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "client/store/open.h"
+#include "client/store/seconds.h"
 #include "client/store/tcp_lane.h"
 #include "client/store/tcp_loss.h"
 #include "client/store/tcp_session.h"
@@ -20,7 +21,6 @@
 
 #define RING_ENTRIES	  16
 #define DEFAULT_TIMEOUT_S 10
-#define MAX_TIMEOUT_S	  3600
 #define CLOSE_MS	  1000
 
 struct tcp_store {
@@ -271,20 +271,6 @@ static const struct store_ops tcp_ops = {
 
 /* ---- opening ---- */
 
-static int parse_timeout(const char *text, unsigned int *out)
-{
-	size_t len = strlen(text);
-	unsigned long value = len < 5 ? strtoul(text, NULL, 10) : 0;
-
-	if (strspn(text, "0123456789") != len || value < 1 || value > MAX_TIMEOUT_S)
-		return err_set(-EINVAL,
-			       "server tcp: timeout=%.40s is not a number of seconds "
-			       "from 1 to %d",
-			       text, MAX_TIMEOUT_S);
-	*out = (unsigned int)value;
-	return 0;
-}
-
 static int parse_spec(const struct spec *spec, struct net_addr *a, unsigned int *timeout_s)
 {
 	const char *timeout = spec_param(spec, "timeout");
@@ -301,7 +287,7 @@ static int parse_spec(const struct spec *spec, struct net_addr *a, unsigned int 
 			       "tcp:memhost:%d",
 			       spec->rest, NET_TCP_PORT);
 	*timeout_s = DEFAULT_TIMEOUT_S;
-	return !rc && timeout ? parse_timeout(timeout, timeout_s) : rc;
+	return !rc && timeout ? seconds_parse("tcp", timeout, timeout_s) : rc;
 }
 
 static int open_lanes(struct tcp_store *t)

@@ -155,6 +155,20 @@ static void put_leased(struct writer *w, const struct wire_msg *m)
 	write_le(w, l->bytes, 8);
 }
 
+/* Key and address are there where the slab is reached by them, and nowhere else. */
+static bool is_reached(const struct wire_leased *l)
+{
+	switch (l->access) {
+	case WIRE_ACCESS_DESCRIPTOR:
+	case WIRE_ACCESS_MESSAGES:
+		return l->key == 0 && l->address == 0;
+	case WIRE_ACCESS_RDMA:
+		return l->address && l->address <= UINT64_MAX - WIRE_SLAB_MAX_BYTES;
+	default:
+		return false;
+	}
+}
+
 static bool get_leased(struct reader *r, struct wire_msg *m)
 {
 	struct wire_leased *l = &m->leased;
@@ -165,9 +179,7 @@ static bool get_leased(struct reader *r, struct wire_msg *m)
 	l->address = read_u64(r);
 	l->slab = read_u64(r);
 	l->bytes = read_u64(r);
-	return (l->access == WIRE_ACCESS_DESCRIPTOR || l->access == WIRE_ACCESS_MESSAGES) &&
-	       l->key == 0 && l->address == 0 && l->bytes &&
-	       is_pages(l->bytes, WIRE_SLAB_MAX_BYTES);
+	return is_reached(l) && l->bytes && is_pages(l->bytes, WIRE_SLAB_MAX_BYTES);
 }
 
 static void put_status_reply(struct writer *w, const struct wire_msg *m)

@@ -52,6 +52,7 @@ enum wire_type {
 enum wire_access {
 	WIRE_ACCESS_DESCRIPTOR = 1, /* a descriptor comes beside each LEASED */
 	WIRE_ACCESS_MESSAGES,	    /* by READ and WRITE */
+	WIRE_ACCESS_RDMA,	    /* by the key and address that each LEASED says */
 };
 
 enum wire_auth { WIRE_AUTH_NONE = 0 };
@@ -97,8 +98,8 @@ struct wire_lease {
 
 struct wire_leased {
 	uint16_t access;
-	uint32_t key;	  /* 0 */
-	uint64_t address; /* 0 */
+	uint32_t key;	  /* by RDMA: for the connection that it is said on; else 0 */
+	uint64_t address; /* by RDMA: of its first byte; else 0 */
 	uint64_t slab;	  /* never the same twice in a server's life */
 	uint64_t bytes;
 };
@@ -114,6 +115,7 @@ struct wire_error {
 	char text[WIRE_TEXT_MAX_BYTES + 1];
 };
 
+/* Also what a connection by RDMA begins with, before HELLO: session 0 is a new one. */
 struct wire_join {
 	uint64_t session;
 	uint8_t token[WIRE_TOKEN_BYTES];
@@ -161,6 +163,7 @@ size_t wire_encode(const struct wire_msg *m, void *buf);
 #define WIRE_RUN_BYTES	   (WIRE_HEADER_BYTES + 24)
 #define WIRE_DATA_BYTES	   (WIRE_HEADER_BYTES + 8)
 #define WIRE_WRITTEN_BYTES WIRE_HEADER_BYTES
+#define WIRE_JOIN_BYTES	   (WIRE_HEADER_BYTES + 8 + WIRE_TOKEN_BYTES)
 
 /*
  * Cuts a stream: the length of the message that begins at @buf, 0 when fewer than

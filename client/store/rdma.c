@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rdma: pages at an rmemd on another machine, read and written one-sided. Two queue pairs,
+ * so that a page which a thread waits for never stands behind those that leave: urgent
+ * reads on the first, all else on the second. While something is under way and has been
+ * for no longer than it usually takes, completions are looked for; then they are waited for.
+ */
+#include <errno.h>
+#include <numa.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "client/store/open.h"
+#include "client/store/rdma_lane.h"
+#include "client/store/rdma_session.h"
+#include "client/store/seconds.h"
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/conn/tcp.h"
+
+#define DEFAULT_TIMEOUT_S 10
+#define AT_ONCE		  16
+
+/* A read that takes longer than this is not worth a spinning core. */
+#define WORTH_SPINNING_NS 100000U
+#define MEAN_SHIFT	  4 /* a running mean of about 16 reads */
+
+struct rdma_store {
+	struct store store;
+	struct rdma_session session;
+	struct verbs_region *region;
+	char *staging;
+	struct rlane *lane; /* RDMA_NR_LANES of them */
+	struct rlane_done done;
+	int epoll_fd, timer_fd, event_fd;
+	unsigned int timeout_s; /* without progress, then the server is lost */
+	bool timing, nudged;
+	uint64_t read_ns; /* mean of urgent reads, from posted to done */
+	uint64_t spin_until_ns;
+	bool lost;
+	char why[256];
+};
+
+static struct rdma_store *to_rdma(struct store *s)
+{
+	return (struct rdma_store *)s;
+}
+
+static uint32_t nr_done(const struct rdma_store *r)
+{
+	return r->done.head - r->done.tail;
+}
+
+static bool is_idle(const struct rdma_store *r)
+{
+	return rlane_is_idle(&r->lane[RDMA_URGENT]) && rlane_is_idle(&r->lane[RDMA_BULK]);
+}
+
+/* ---- loss ---- */
+
+/* One connection ended; why may have been said on the other. */
+static int look_for_words(struct rdma_store *r, int rc)
+{
+	char why[sizeof(r->why)];
+	struct verbs_done done;
+
+	snprintf(why, sizeof(why), "%s", err_text(rc));
+	while (rc != -ECONNABORTED && verbs_poll(rdma_session_domain(&r->session), &done, 1))
+		if (done.is_message && !done.res)
+			rc = rdma_loss(&r->session, &done);
+	return rc == -ECONNABORTED ? rc : err_set(-EPIPE, "%s", why);
+}
+
+static int lose(struct rdma_store *r, int rc)
+{
+	if (!r->lost && rc == -EPIPE)
+		rc = look_for_words(r, rc);
+	if (!r->lost)
+		snprintf(r->why, sizeof(r->why), "%s", err_text(rc));
+	r->lost = true;
+	r->store.quick = false;
+	return err_set(-EPIPE, "%s", r->why);
+}
+
+static int failed(const struct rdma_store *r, int rc)
+{
+	return err_set(-EPIPE, "%s: the connection failed: %s", r->session.server, strerror(-rc));
+}
+
+/* ---- time ---- */
+
+static void set_timer(const struct rdma_store *r, uint64_t ns)
+{
+	const struct itimerspec t = {.it_value = {.tv_sec = (time_t)(ns / 1000000000),
+						  .tv_nsec = (long)(ns % 1000000000)}};
+
+	if (timerfd_settime(r->timer_fd, 0, &t, NULL))
+		log_debug("a timer can't be set"); /* the device has time-outs, too */
+}
+
+/* rxe and others may retry for ever: there is a limit of ours to how long nothing moves. */
+static int on_time(struct rdma_store *r)
+{
+	uint64_t limit = r->timeout_s * 1000000000ULL, most = 0;
+
+	r->timing = false;
+	for (unsigned int i = 0; i < RDMA_NR_LANES; i++) {
+		uint64_t silent = verbs_silent_ns(r->session.conn[i]);
+
+		most = silent > most ? silent : most;
+	}
+	if (most >= limit)
+		return err_set(-EPIPE, "%s has not answered for %u s, and is given up",
+			       r->session.server, r->timeout_s);
+	if (!is_idle(r)) {
+		r->timing = true;
+		set_timer(r, limit - most);
+	}
+	return 0;
+}
+
+/* ---- completions ---- */
+
+static void note_time(struct rdma_store *r, uint64_t ns)
+{
+	r->read_ns += (ns >> MEAN_SHIFT) - (r->read_ns >> MEAN_SHIFT);
+}
+
+static int on_done(struct rdma_store *r, const struct verbs_done *done, uint64_t now)
+{
+	struct rlane *l = &r->lane[done->conn == r->session.conn[RDMA_BULK]];
+	uint64_t posted_ns;
+
+	if (done->res || done->is_message)
+		return rdma_loss(&r->session, done);
+	posted_ns = rlane_finish(l);
+	if (l->name == RDMA_URGENT)
+		note_time(r, now - posted_ns);
+	return 0;
+}
+
+/* How many things were done; -errno when the server is lost. */
+static int look(struct rdma_store *r)
+{
+	struct verbs_done done[AT_ONCE];
+	unsigned int n = verbs_poll(rdma_session_domain(&r->session), done, AT_ONCE);
+	uint64_t now = n ? tcp_deadline_ns(0) : 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		int rc = on_done(r, &done[i], now);
+
+		if (rc)
+			return rc;
+	}
+	return (int)n;
+}
+
+static int on_fd(struct rdma_store *r, int fd)
+{
+	struct verbs_event ev;
+	uint64_t count;
+
+	if (fd == verbs_domain_fd(rdma_session_domain(&r->session))) {
+		verbs_fired(rdma_session_domain(&r->session));
+	} else if (fd == verbs_host_fd(r->session.host)) {
+		if (verbs_next(r->session.host, &ev))
+			return err_set(-EPIPE, "%s is gone, and the pages with it",
+				       r->session.server);
+	} else if (read(fd, &count, sizeof(count)) == sizeof(count)) {
+		if (fd == r->timer_fd)
+			return on_time(r);
+		r->nudged = false;
+	}
+	return 0;
+}
+
+/* What is waited for in the descriptor. */
+static int look_at_fds(struct rdma_store *r)
+{
+	struct epoll_event ev[4];
+	int n = epoll_wait(r->epoll_fd, ev, 4, 0), rc = 0;
+
+	for (int i = 0; i < n && !rc; i++)
+		rc = on_fd(r, ev[i].data.fd);
+	if (!rc) {
+		rc = verbs_arm(rdma_session_domain(&r->session));
+		rc = rc ? failed(r, rc) : 0;
+	}
+	return rc;
+}
+
+static bool may_spin(const struct rdma_store *r)
+{
+	return !is_idle(r) && tcp_deadline_ns(0) < r->spin_until_ns;
+}
+
+static int work(struct rdma_store *r)
+{
+	int n = look(r);
+
+	if (n)
+		return n;
+	r->store.quick = may_spin(r);
+	if (r->store.quick)
+		return 0;
+	n = look_at_fds(r);
+	return n ? n : look(r); /* it may have come before it was armed */
+}
+
+/* ---- store ---- */
+
+static bool take(struct rdma_store *r, const struct store_req *req)
+{
+	bool is_urgent = req->op == STORE_READ && req->urgent;
+
+	if (req->slot < r->store.nr_slots)
+		return rlane_add(&r->lane[is_urgent ? RDMA_URGENT : RDMA_BULK], req);
+	r->done.done[r->done.head++ % RLANE_MAX_DONE] =
+		(struct store_done){.tag = req->tag, .res = -ERANGE};
+	return true;
+}
+
+static int post(struct rdma_store *r)
+{
+	uint64_t now = tcp_deadline_ns(0);
+	int rc = rlane_post(&r->lane[RDMA_URGENT], now);
+
+	if (!rc)
+		rc = rlane_post(&r->lane[RDMA_BULK], now);
+	if (rc)
+		return failed(r, rc);
+	if (!r->timing && !is_idle(r)) {
+		r->timing = true;
+		set_timer(r, r->timeout_s * 1000000000ULL);
+	}
+	/* Twice what it usually takes, if that is short. */
+	if (r->read_ns < WORTH_SPINNING_NS)
+		r->spin_until_ns = now + 2 * r->read_ns;
+	r->store.quick = r->read_ns < WORTH_SPINNING_NS;
+	return 0;
+}
+
+static int rdma_store_submit(struct store *s, const struct store_req *req, unsigned int nr)
+{
+	struct rdma_store *r = to_rdma(s);
+	unsigned int i = 0;
+	int rc;
+
+	if (r->lost)
+		return lose(r, -EPIPE);
+	/* In flight or not reaped, all have room among the done. */
+	while (i < nr && nr_done(r) < RLANE_MAX_DONE / 2 && take(r, &req[i]))
+		i++;
+	rc = post(r);
+	return rc ? lose(r, rc) : (int)i;
+}
+
+/* What could not be handed over keeps the descriptor readable. */
+static void nudge(struct rdma_store *r)
+{
+	const uint64_t one = 1;
+
+	if (nr_done(r) && !r->nudged)
+		r->nudged = write(r->event_fd, &one, sizeof(one)) == sizeof(one);
+}
+
+/* What was done stays done: that the server is lost is told when nothing is left to tell. */
+static int rdma_store_reap(struct store *s, struct store_done *out, unsigned int max)
+{
+	struct rdma_store *r = to_rdma(s);
+	unsigned int n = 0;
+	int rc = 0;
+
+	if (!r->lost && (max || (is_idle(r) && !nr_done(r))))
+		rc = work(r);
+	if (rc < 0)
+		lose(r, rc);
+	while (n < max && nr_done(r))
+		out[n++] = r->done.done[r->done.tail++ % RLANE_MAX_DONE];
+	if (r->lost)
+		return n ? (int)n : lose(r, -EPIPE);
+	if (max)
+		nudge(r);
+	return (int)n;
+}
+
+static int rdma_store_pollfd(struct store *s)
+{
+	return to_rdma(s)->epoll_fd;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static size_t staging_bytes(void)
+{
+	return (size_t)(RDMA_URGENT_DEPTH + RDMA_BULK_DEPTH) * PAGE_BYTES;
+}
+
+static void rdma_store_close(struct store *s)
+{
+	struct rdma_store *r = to_rdma(s);
+
+	if (!r)
+		return;
+	/* Nothing is written into the staging arena after the connections are closed. */
+	rdma_session_close(&r->session);
+	verbs_release(r->region);
+	if (r->staging)
+		munmap(r->staging, staging_bytes());
+	close_fd(r->event_fd);
+	close_fd(r->timer_fd);
+	close_fd(r->epoll_fd);
+	free(r->lane);
+	free(r);
+}
+
+static const struct store_ops rdma_ops = {
+	.scheme = "rdma",
+	.submit = rdma_store_submit,
+	.reap = rdma_store_reap,
+	.pollfd = rdma_store_pollfd,
+	.close = rdma_store_close,
+};
+
+/* ---- opening ---- */
+
+static int parse_spec(const struct spec *spec, struct net_addr *a, unsigned int *timeout_s)
+{
+	const char *timeout = spec_param(spec, "timeout");
+	int rc = spec->nr_kids ? -EINVAL : net_addr_parse(NET_RDMA, spec->rest, false, a);
+
+	if (spec->nr_kids || spec->nr_params > (timeout ? 1 : 0))
+		return err_set(-EINVAL,
+			       "server rdma: takes an address, and timeout=SECONDS: write "
+			       "for example rdma:memhost:%d",
+			       NET_RDMA_PORT);
+	if (!rc && !a->host[0])
+		return err_set(-EINVAL,
+			       "server rdma:%s names no machine: write for example "
+			       "rdma:memhost:%d",
+			       spec->rest, NET_RDMA_PORT);
+	*timeout_s = DEFAULT_TIMEOUT_S;
+	return !rc && timeout ? seconds_parse("rdma", timeout, timeout_s) : rc;
+}
+
+static int watch(const struct rdma_store *r, int fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
+}
+
+static int open_fds(struct rdma_store *r)
+{
+	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	r->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	r->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r->epoll_fd < 0 || r->timer_fd < 0 || r->event_fd < 0 || watch(r, r->timer_fd) ||
+	    watch(r, r->event_fd) || watch(r, verbs_host_fd(r->session.host)) ||
+	    watch(r, verbs_domain_fd(rdma_session_domain(&r->session))))
+		return err_set(-errno, "store rdma: %s", strerror(errno));
+	return 0;
+}
+
+/* Near the device, where it is near to one. */
+static int open_staging(struct rdma_store *r)
+{
+	struct verbs_domain *d = rdma_session_domain(&r->session);
+	void *p = mmap(NULL, staging_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
+
+	if (p == MAP_FAILED)
+		return err_set(-ENOMEM, "store rdma: out of memory");
+	r->staging = p;
+	if (verbs_node(d) >= 0 && numa_available() >= 0 && verbs_node(d) <= numa_max_node())
+		numa_tonode_memory(p, staging_bytes(), verbs_node(d));
+	return verbs_register(d, p, staging_bytes(), false, &r->region);
+}
+
+static int open_lanes(struct rdma_store *r)
+{
+	char *at = r->staging;
+
+	r->lane = calloc(RDMA_NR_LANES, sizeof(*r->lane));
+	if (!r->lane)
+		return err_set(-ENOMEM, "store rdma: out of memory");
+	for (unsigned int i = 0; i < RDMA_NR_LANES; i++) {
+		rlane_init(&r->lane[i], &r->session, i, at, r->region, &r->done);
+		at += rlane_pages(i) * PAGE_BYTES;
+	}
+	return look_at_fds(r);
+}
+
+static int rdma_open_store(const struct spec *spec, const struct store_open_args *args,
+			   struct store **out)
+{
+	struct net_addr addr;
+	struct rdma_store *r;
+	unsigned int timeout_s;
+	int rc = parse_spec(spec, &addr, &timeout_s);
+
+	if (rc)
+		return rc;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return err_set(-ENOMEM, "store rdma: out of memory");
+	r->store = (struct store){.ops = &rdma_ops, .nr_slots = args->bytes / PAGE_BYTES};
+	r->timeout_s = timeout_s;
+	r->epoll_fd = r->timer_fd = r->event_fd = -1;
+	rc = rdma_session_open(&r->session, &addr, args->bytes, args->timeout_ms);
+	if (!rc)
+		rc = rdma_session_lease(&r->session);
+	if (!rc)
+		rc = open_fds(r);
+	if (!rc)
+		rc = open_staging(r);
+	if (!rc)
+		rc = open_lanes(r);
+	if (rc) {
+		rdma_store_close(&r->store);
+		return rc;
+	}
+	log_info("%s is reached by %s", r->session.server,
+		 verbs_device(rdma_session_domain(&r->session)));
+	*out = &r->store;
+	return 0;
+}
+
+static int rdma_probe(const struct spec *spec, unsigned int timeout_ms, uint64_t *free_bytes,
+		      uint64_t *capacity_bytes)
+{
+	struct rdma_session session;
+	struct net_addr addr;
+	unsigned int timeout_s;
+	int rc = parse_spec(spec, &addr, &timeout_s);
+
+	if (!rc)
+		rc = rdma_session_open(&session, &addr, 0, timeout_ms);
+	if (rc)
+		return rc;
+	*free_bytes = session.welcome.free_bytes;
+	*capacity_bytes = session.welcome.capacity_bytes;
+	rdma_session_close(&session);
+	return 0;
+}
+
+const struct store_type store_rdma_type = {
+	.scheme = "rdma",
+	.usage = "rdma:HOST[:PORT]    the same by RDMA, one-sided (port 7771)",
+	.open = rdma_open_store,
+	.probe = rdma_probe,
+};

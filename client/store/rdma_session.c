@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/store/rdma_session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/store/refusal.h"
+#include "common/base/err.h"
+#include "common/conn/tcp.h"
+
+static_assert(WIRE_JOIN_BYTES <= VERBS_KNOCK_BYTES, "a JOIN fits the asking for a connection");
+static_assert(WIRE_MAX_BYTES <= VERBS_MESSAGE_BYTES, "a message of ours is one of theirs");
+
+struct verbs_domain *rdma_session_domain(const struct rdma_session *s)
+{
+	return verbs_domain(s->conn[RDMA_URGENT]);
+}
+
+/* ---- loss ---- */
+
+int rdma_loss(const struct rdma_session *s, const struct verbs_done *done)
+{
+	struct wire_msg m;
+
+	if (!done->res && wire_decode(done->words, done->bytes, &m) == 0 && m.type == WIRE_ERROR)
+		return err_set(-ECONNABORTED, "%s ended the lease: %s", s->server, m.error.text);
+	if (!done->res)
+		return err_set(-EPIPE, "%s sent what answers no request: is it an rmemd?",
+			       s->server);
+	if (done->res == -ETIMEDOUT)
+		return err_set(-EPIPE, "%s can't be reached any more, and the pages with it",
+			       s->server);
+	if (done->res == -EACCES || done->res == -EREMOTEIO)
+		return err_set(-EPIPE, "%s has taken the lease back, and the pages with it (%s)",
+			       s->server, verbs_why(done->conn));
+	if (done->res == -ECANCELED)
+		return err_set(-EPIPE, "%s is gone, and the pages with it", s->server);
+	return err_set(-EPIPE, "%s: the connection failed: %s", s->server, verbs_why(done->conn));
+}
+
+/* ---- messages ---- */
+
+static int send_msg(struct rdma_session *s, enum rdma_lane_name lane, struct wire_msg *m)
+{
+	uint8_t buf[WIRE_MAX_BYTES];
+	int rc;
+
+	m->request = ++s->next_request;
+	rc = verbs_say(s->conn[lane], buf, wire_encode(m, buf));
+	return rc ? refusal_of_failure(s->server, rc) : 0;
+}
+
+/* Until something may have come. */
+static int wait_for_news(struct rdma_session *s)
+{
+	struct verbs_domain *d = rdma_session_domain(s);
+	struct pollfd p[] = {{.fd = verbs_domain_fd(d), .events = POLLIN},
+			     {.fd = verbs_host_fd(s->host), .events = POLLIN}};
+	uint64_t now = tcp_deadline_ns(0);
+	struct verbs_event ev;
+
+	if (now >= s->deadline_ns)
+		return refusal_of_failure(s->server, -ETIMEDOUT);
+	if (poll(p, 2, (int)((s->deadline_ns - now) / 1000000) + 1) < 0 && errno != EINTR)
+		return refusal_of_failure(s->server, -errno);
+	if (p[0].revents)
+		verbs_fired(d);
+	/* What it said before it left has come before. */
+	if (p[1].revents && verbs_next(s->host, &ev) && !p[0].revents)
+		return refusal_of_failure(s->server, -EPIPE);
+	return 0;
+}
+
+static int next_done(struct rdma_session *s, struct verbs_done *out)
+{
+	struct verbs_domain *d = rdma_session_domain(s);
+	int rc = 0;
+
+	while (!rc && !verbs_poll(d, out, 1)) {
+		rc = verbs_arm(d);
+		if (rc || verbs_poll(d, out, 1))
+			break;
+		rc = wait_for_news(s);
+	}
+	return rc;
+}
+
+/* The answer to the last request, which must be of @type. */
+static int recv_msg(struct rdma_session *s, enum rdma_lane_name lane, uint16_t type,
+		    struct wire_msg *m)
+{
+	struct verbs_done done;
+	int rc = next_done(s, &done);
+
+	if (rc)
+		return rc;
+	if (done.res)
+		return refusal_of_failure(s->server, done.res == -ETIMEDOUT ? done.res : -EPIPE);
+	rc = wire_decode(done.words, done.bytes, m);
+	if (!rc && m->type == WIRE_ERROR)
+		return refusal_take(s->server, s->wanted_bytes, &m->error);
+	if (rc || done.conn != s->conn[lane] || m->type != type || m->request != s->next_request)
+		return refusal_of_failure(s->server, rc ? rc : -EBADMSG);
+	return verbs_heard(done.conn, done.words);
+}
+
+/* ---- opening ---- */
+
+/* A server that says no may say why. */
+static int refused(const struct rdma_session *s, const struct verbs_asking *ask)
+{
+	int len = wire_length(ask->refusal, ask->refusal_bytes);
+	struct wire_msg m;
+
+	if (len <= 0 || (size_t)len > ask->refusal_bytes ||
+	    wire_decode(ask->refusal, (size_t)len, &m) || m.type != WIRE_ERROR)
+		return refusal_of_failure(s->server, -EBADMSG);
+	return refusal_take(s->server, s->wanted_bytes, &m.error);
+}
+
+static int connect_lane(struct rdma_session *s, enum rdma_lane_name lane)
+{
+	struct wire_msg m = {.type = WIRE_JOIN, .join.session = s->welcome.session};
+	uint8_t buf[WIRE_MAX_BYTES];
+	struct verbs_asking ask = {
+		.to = &s->addr,
+		.beside = lane == RDMA_URGENT ? NULL : s->conn[RDMA_URGENT],
+		.depth = lane == RDMA_URGENT ? RDMA_URGENT_DEPTH : RDMA_BULK_DEPTH,
+		.words = buf,
+		.deadline_ns = s->deadline_ns,
+	};
+	int rc;
+
+	memcpy(m.join.token, s->welcome.token, WIRE_TOKEN_BYTES);
+	ask.words_bytes = wire_encode(&m, buf);
+	rc = verbs_connect(s->host, &ask, &s->conn[lane]);
+	if (rc == -ECONNREFUSED && ask.refusal_bytes)
+		return refused(s, &ask);
+	if (!rc)
+		verbs_set_owner(s->conn[lane], s);
+	return rc;
+}
+
+static int say_hello(struct rdma_session *s)
+{
+	struct wire_msg m = {.type = WIRE_HELLO,
+			     .hello = {.version_min = WIRE_VERSION_MIN,
+				       .version_max = WIRE_VERSION_MAX,
+				       .access = WIRE_ACCESS_RDMA,
+				       .wanted_bytes = s->wanted_bytes,
+				       .auth_method = WIRE_AUTH_NONE,
+				       .name = "rmem"}};
+	int rc = send_msg(s, RDMA_URGENT, &m);
+
+	if (!rc)
+		rc = recv_msg(s, RDMA_URGENT, WIRE_WELCOME, &m);
+	if (!rc)
+		s->welcome = m.welcome;
+	return rc;
+}
+
+int rdma_session_open(struct rdma_session *s, const struct net_addr *a, uint64_t bytes,
+		      unsigned int timeout_ms)
+{
+	char name[NET_NAME_MAX_BYTES];
+	int rc;
+
+	*s = (struct rdma_session){.addr = *a,
+				   .timeout_ms = timeout_ms,
+				   .wanted_bytes = bytes,
+				   .deadline_ns = tcp_deadline_ns(timeout_ms)};
+	snprintf(s->server, sizeof(s->server), "server %s", net_addr_format(name, sizeof(name), a));
+	rc = verbs_host_open(&s->host);
+	if (!rc)
+		rc = connect_lane(s, RDMA_URGENT);
+	if (!rc)
+		rc = say_hello(s);
+	if (rc)
+		rdma_session_close(s);
+	return rc;
+}
+
+static int take_leased(struct rdma_session *s, enum rdma_lane_name lane, uint64_t bytes,
+		       struct rdma_slab *slab)
+{
+	struct wire_msg m;
+	int rc = recv_msg(s, lane, WIRE_LEASED, &m);
+
+	if (rc)
+		return rc;
+	if (m.leased.access != WIRE_ACCESS_RDMA || m.leased.bytes != bytes ||
+	    (lane != RDMA_URGENT && m.leased.address != slab->address))
+		return err_set(-EPROTO,
+			       "%s leased something else than it promised: is it an rmemd?",
+			       s->server);
+	slab->address = m.leased.address;
+	slab->key[lane] = m.leased.key;
+	return 0;
+}
+
+/* On the first it makes the leases, on the second it asks for keys to them. */
+static int lease_slabs(struct rdma_session *s, enum rdma_lane_name lane)
+{
+	uint64_t slab_bytes = s->welcome.slab_bytes, left = s->wanted_bytes;
+	struct rdma_slab *slab = s->slab;
+	int rc = 0;
+
+	while (left && !rc) {
+		uint64_t slabs = (left + slab_bytes - 1) / slab_bytes;
+		struct wire_msg m = {.type = WIRE_LEASE};
+
+		m.lease.nr_slabs =
+			slabs < WIRE_LEASE_MAX_SLABS ? (uint32_t)slabs : WIRE_LEASE_MAX_SLABS;
+		s->deadline_ns = tcp_deadline_ns(s->timeout_ms);
+		rc = send_msg(s, lane, &m);
+		for (uint32_t i = 0; i < m.lease.nr_slabs && !rc; i++) {
+			uint64_t bytes = left < slab_bytes ? left : slab_bytes;
+
+			rc = take_leased(s, lane, bytes, slab++);
+			left -= bytes;
+		}
+	}
+	return rc;
+}
+
+int rdma_session_lease(struct rdma_session *s)
+{
+	uint64_t slab_bytes = s->welcome.slab_bytes;
+	int rc;
+
+	s->slab = calloc((s->wanted_bytes + slab_bytes - 1) / slab_bytes, sizeof(*s->slab));
+	if (!s->slab)
+		return err_set(-ENOMEM, "%s: out of memory", s->server);
+	rc = lease_slabs(s, RDMA_URGENT);
+	s->deadline_ns = tcp_deadline_ns(s->timeout_ms);
+	if (!rc)
+		rc = connect_lane(s, RDMA_BULK);
+	return rc ? rc : lease_slabs(s, RDMA_BULK);
+}
+
+void rdma_session_close(struct rdma_session *s)
+{
+	for (unsigned int i = RDMA_NR_LANES; i--;) {
+		verbs_close(s->conn[i]);
+		s->conn[i] = NULL;
+	}
+	verbs_host_close(s->host);
+	s->host = NULL;
+	free(s->slab);
+	s->slab = NULL;
+}

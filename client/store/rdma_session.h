@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The client's side of docs/protocol.md over RDMA, up to the first page: two connections
+ * in one protection domain, HELLO, the leases, and a key of each connection to each slab.
+ * Every step has a deadline.
+ */
+#ifndef RMEM_STORE_RDMA_SESSION_H
+#define RMEM_STORE_RDMA_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/conn/rdma.h"
+#include "common/wire/wire.h"
+
+enum rdma_lane_name { RDMA_URGENT, RDMA_BULK, RDMA_NR_LANES };
+
+/* Reads and writes under way at most. */
+#define RDMA_URGENT_DEPTH 64U
+#define RDMA_BULK_DEPTH	  512U
+
+struct rdma_slab {
+	uint64_t address;
+	uint32_t key[RDMA_NR_LANES];
+};
+
+struct rdma_session {
+	struct net_addr addr;
+	struct verbs_host *host;
+	struct verbs_conn *conn[RDMA_NR_LANES];
+	char server[NET_NAME_MAX_BYTES + 8]; /* "server rdma:host:7771", for texts */
+	unsigned int timeout_ms;	     /* of each answer */
+	uint64_t deadline_ns;
+	uint64_t wanted_bytes;
+	uint64_t next_request;
+	struct wire_welcome welcome;
+	struct rdma_slab *slab; /* in the order of slots */
+};
+
+/* Connects, says HELLO, reserves @bytes. 0 or -errno with err text; nothing is left
+ * open then. */
+int rdma_session_open(struct rdma_session *s, const struct net_addr *a, uint64_t bytes,
+		      unsigned int timeout_ms) __attribute__((warn_unused_result));
+
+/* Leases all that was reserved, and opens the second connection. 0 or -errno with err
+ * text. */
+int rdma_session_lease(struct rdma_session *s) __attribute__((warn_unused_result));
+
+/* Both are in it. */
+struct verbs_domain *rdma_session_domain(const struct rdma_session *s);
+
+/* Says BYE where it can. Accepts a closed or half-opened one. */
+void rdma_session_close(struct rdma_session *s);
+
+/*
+ * How the server was lost, in one sentence, by what was told of it: -ECONNABORTED with err
+ * text where the server itself has said why, else -EPIPE.
+ */
+int rdma_loss(const struct rdma_session *s, const struct verbs_done *done);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of conn rdma share, and nobody else sees. */
+#ifndef RMEM_CONN_RDMA_PARTS_H
+#define RMEM_CONN_RDMA_PARTS_H
+
+#include <infiniband/verbs.h>
+#include <rdma/rdma_cma.h>
+
+#include "common/conn/rdma.h"
+
+#define NR_RECV	  32U		   /* messages that may come before one is heard */
+#define NR_SAY	  32U		   /* messages under way; a power of two */
+#define NR_OWN	  (2 * NR_SAY + 2) /* with keys, and a probe */
+#define MAX_DEPTH 1024U
+#define MAX_READS 32U /* under way in the network; devices lower it */
+
+/*
+ * rxe and others take 7 for "for ever": a crashed peer would never be noticed. A lost
+ * packet costs one time-out, 4.096 us * 2^15 = 134 ms, a lost peer seven of them.
+ */
+#define NR_RETRIES  6
+#define ACK_TIMEOUT 15
+
+enum post_kind { POST_DATA, POST_SAY, POST_KEY, POST_PROBE };
+
+/* One entry of a send queue. */
+struct post {
+	uint64_t id;
+	enum post_kind kind;
+};
+
+enum conn_state {
+	CONN_WAITS, /* for the answer to a step of rdma_cm */
+	CONN_STEP,  /* that has come */
+	CONN_OPEN,
+	CONN_FAILED,
+	CONN_OVER,
+};
+
+struct verbs_host {
+	struct rdma_event_channel *channel;
+};
+
+struct verbs_listener {
+	struct rdma_cm_id *id;
+};
+
+struct verbs_domain {
+	unsigned int nr_users; /* connections and regions */
+	struct ibv_pd *pd;
+	struct ibv_comp_channel *channel;
+	struct ibv_cq *cq;
+	struct verbs_conn *conn[VERBS_DOMAIN_CONNS];
+	unsigned int nr_reads; /* at most under way on a connection */
+	bool is_armed, has_windows;
+	int node;
+	char name[80];
+};
+
+struct verbs_region {
+	struct verbs_domain *domain;
+	struct ibv_mr *mr;
+};
+
+struct window {
+	struct window *next;
+	struct ibv_mw *mw;
+};
+
+struct verbs_conn {
+	struct rdma_cm_id *id;
+	struct verbs_domain *domain; /* NULL: knocks, or half-opened */
+	unsigned int nr;	     /* among those of its domain */
+	void *owner;
+
+	enum conn_state state;
+	int status; /* of rdma_cm, with CONN_FAILED */
+	enum rdma_cm_event_type what;
+	uint8_t refusal[VERBS_REFUSAL_BYTES];
+	size_t refusal_bytes;
+
+	char *words; /* NR_RECV messages to come, NR_SAY to go */
+	struct ibv_mr *words_mr;
+	unsigned int say_head, say_tail;
+	struct window *windows;
+
+	/* The send queue: posted up to head, done up to done, told of up to tail. */
+	struct post *post;
+	unsigned int nr_posts; /* a power of two */
+	unsigned int head, done, tail;
+	int res; /* of the last that is done and not yet told of */
+	bool is_probing;
+	bool is_broken; /* and this was told */
+	uint64_t progress_ns;
+	const char *why;
+};
+
+/* A domain for connections through @id's device. 0 or -errno with err text. */
+int verbs_domain_open(struct rdma_cm_id *id, struct verbs_domain **out);
+void verbs_domain_put(struct verbs_domain *d);
+
+/* The queue pair of @c in @d, ready for words. 0 or -errno with err text. */
+int verbs_conn_make(struct verbs_conn *c, struct verbs_domain *d, unsigned int depth);
+
+/* Frees all of it but the rdma_cm_id. */
+void verbs_conn_unmake(struct verbs_conn *c);
+
+uint64_t verbs_now_ns(void);
+
+#endif
