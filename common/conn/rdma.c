@@ -253,13 +253,14 @@ void verbs_conn_unmake(struct verbs_conn *c)
 
 	if (!c->domain)
 		return;
-	if (c->id->qp)
-		rdma_destroy_qp(c->id);
+	/* First the windows: rxe waits for 50 s to destroy a queue pair that one is bound to. */
 	while ((w = c->windows)) {
 		c->windows = w->next;
 		ibv_dealloc_mw(w->mw);
 		free(w);
 	}
+	if (c->id->qp)
+		rdma_destroy_qp(c->id);
 	if (c->words_mr)
 		ibv_dereg_mr(c->words_mr);
 	if (c->words)
