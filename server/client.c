@@ -197,7 +197,7 @@ static int on_lease(struct client *c, struct server *s, const struct wire_msg *i
 	return rc;
 }
 
-/* The second connection by RDMA has keys of its own to slabs that the first was leased. */
+/* A connection by RDMA has keys of its own to slabs that were leased before it came. */
 static int on_lease_again(struct client *c, const struct wire_msg *in)
 {
 	struct wire_msg m = {.type = WIRE_LEASED, .request = in->request};
@@ -208,7 +208,7 @@ static int on_lease_again(struct client *c, const struct wire_msg *in)
 		rc = nic_lease_again(c, &m.leased);
 		if (rc == -ENOENT)
 			return client_refuse(c, -EPROTO, in->request, WIRE_ERR_SEQUENCE,
-					     "more slabs than the first connection leased");
+					     "more slabs than were leased before");
 		rc = rc ? client_refuse(c, rc, in->request, WIRE_ERR_INTERNAL, err_text(rc))
 			: send_msg(c, &m, -1);
 	}
@@ -232,12 +232,12 @@ static int on_join(struct client *c, struct server *s, const struct wire_msg *in
 	struct wire_msg m = {.type = WIRE_JOINED, .request = in->request};
 	struct session *at = session_find(s, &in->join, WIRE_ACCESS_MESSAGES);
 
-	if (!at) {
+	if (!at || at->member[1]) {
 		log_warn("refused a connection to a session %s", c->who);
 		return client_refuse(c, -EACCES, in->request, WIRE_ERR_AUTH,
 				     "no session here wants to be joined with that token");
 	}
-	session_join(at, c);
+	session_join(at, c, 1);
 	c->deadline_ns = 0;
 	return send_msg(c, &m, -1);
 }
@@ -277,10 +277,10 @@ int client_answer(struct client *c, struct server *s, const struct wire_msg *in)
 			return on_join(c, s, in);
 		break;
 	case WIRE_LEASE:
+		if (c->session && c->has_joined)
+			return on_lease_again(c, in);
 		if (said_hello(c))
 			return on_lease(c, s, in);
-		if (c->session && c->verbs)
-			return on_lease_again(c, in);
 		break;
 	case WIRE_STATUS:
 		if (said_hello(c))

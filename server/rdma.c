@@ -14,9 +14,10 @@
 #include "common/conn/rdma.h"
 #include "common/conn/shm.h"
 
-#define LAST_WORDS_MS 1000 /* for a refusal to be read */
-#define PROBE_S	      5	   /* a client that says nothing is asked for a sign of life ... */
-#define SILENT_NS     30000000000ULL /* ... and given up when none comes */
+#define LAST_WORDS_MS 1000	     /* for a refusal to be read */
+#define PROBE_S	      5		     /* clients are asked for a sign of life ... */
+#define SILENT_NS     30000000000ULL /* ... and this is the limit, should the device know none */
+#define RETURN_MS     30000	     /* for a client to come back after its connection broke */
 #define EVENTS	      64	     /* then the server's other clients have their turn */
 
 struct nic {
@@ -58,11 +59,11 @@ int nic_lease(struct client *c, const struct slab *slab, struct wire_leased *out
 int nic_lease_again(struct client *c, struct wire_leased *out)
 {
 	struct session *session = c->session;
-	size_t i = session->nr_told;
+	size_t i = c->nr_told;
 
 	if (i == session->tenant.nr_slabs)
 		return -ENOENT;
-	session->nr_told++;
+	c->nr_told++;
 	return share(c, &session->tenant.slab[i], session->region[i], out);
 }
 
@@ -90,9 +91,18 @@ static int decode_knock(const struct verbs_event *ev, struct wire_msg *out)
 	return !rc && out->type != WIRE_JOIN ? -EBADMSG : rc;
 }
 
-static int admit(struct server *s, struct verbs_conn *conn, struct session *at)
+/* The old one can do nothing any more before the new one is let in: no write of it comes
+ * late. */
+static void replace(struct server *s, struct client *old)
 {
-	struct verbs_conn *beside = at ? at->member[0]->verbs : NULL;
+	old->session->member[old->session->member[0] != old] = NULL;
+	old->session = NULL;
+	server_drop(s, old);
+}
+
+/* @at: the session that it joins, or NULL. */
+static int admit(struct server *s, struct verbs_conn *conn, struct session *at, unsigned int which)
+{
 	struct client *c;
 	char from[72];
 	int rc = client_open(-1, &c);
@@ -104,20 +114,32 @@ static int admit(struct server *s, struct verbs_conn *conn, struct session *at)
 	c->verbs = conn;
 	snprintf(c->who, sizeof(c->who), "from=%s", verbs_peer(conn, from, sizeof(from)));
 	verbs_set_owner(conn, c);
-	rc = verbs_admit(conn, beside);
-	if (!rc && !beside)
-		rc = watch(s->nic, verbs_domain_fd(verbs_domain(conn)), c);
+	rc = verbs_admit(conn, at ? at->domain : NULL);
+	if (!rc && !at)
+		rc = watch(s->nic, verbs_domain_fd(verbs_domain(conn)), verbs_domain(conn));
 	if (!rc)
 		rc = verbs_arm(verbs_domain(conn));
 	if (rc) {
 		client_close(s, c);
 		return rc;
 	}
+	c->has_joined = at != NULL;
 	if (at)
-		session_join(at, c);
+		session_join(at, c, which);
 	server_add(s, c, at ? 0 : SERVER_HELLO_TIMEOUT_MS);
 	log_debug("a connection by RDMA %s device=%s", c->who, verbs_device(verbs_domain(conn)));
 	return 0;
+}
+
+static int join(struct server *s, struct verbs_conn *conn, struct session *at, uint64_t which)
+{
+	struct client *old = at->member[which];
+
+	if (old) {
+		log_info("a broken connection is replaced name=%s %s", old->name, old->who);
+		replace(s, old);
+	}
+	return admit(s, conn, at, (unsigned int)which);
 }
 
 static void on_knock(struct server *s, const struct verbs_event *ev)
@@ -130,7 +152,7 @@ static void on_knock(struct server *s, const struct verbs_event *ev)
 		at = session_find(s, &in.join, WIRE_ACCESS_RDMA);
 	if (rc == -EPROTONOSUPPORT)
 		refuse_knock(s, ev->conn, WIRE_ERR_VERSION, "this server speaks protocol 1");
-	else if (rc)
+	else if (rc || in.request >= SESSION_MAX_MEMBERS)
 		refuse_knock(s, ev->conn, WIRE_ERR_MALFORMED, "not a client of this protocol");
 	else if (in.join.session && !at)
 		refuse_knock(s, ev->conn, WIRE_ERR_AUTH,
@@ -139,7 +161,7 @@ static void on_knock(struct server *s, const struct verbs_event *ev)
 		refuse_knock(s, ev->conn, WIRE_ERR_TOO_MANY_CLIENTS,
 			     "this server has its 1024 clients already");
 	else {
-		rc = admit(s, ev->conn, at);
+		rc = at ? join(s, ev->conn, at, in.request) : admit(s, ev->conn, NULL, 0);
 		if (rc)
 			log_error("can't take a client by RDMA: %s", err_text(rc));
 	}
@@ -164,6 +186,17 @@ static void refused(struct server *s, struct client *c, int rc)
 	server_set_deadline(s, c, shm_deadline_ns(LAST_WORDS_MS));
 }
 
+/* Its machine may be there still, and the way to it come back. */
+static void broken(struct server *s, struct client *c, const char *why)
+{
+	if (c->is_broken)
+		return;
+	log_warn("a connection broke name=%s %s: %s", c->name, c->who, why);
+	c->is_broken = true;
+	if (!c->is_refused)
+		server_set_deadline(s, c, shm_deadline_ns(c->session ? RETURN_MS : 0));
+}
+
 static void on_host(struct server *s)
 {
 	struct verbs_event ev;
@@ -177,21 +210,18 @@ static void on_host(struct server *s)
 		nic_cut_off(s, verbs_owner(ev.conn));
 }
 
-/* Dead machines say nothing: a client that does not answer a probe is given up. */
+/* Dead machines say nothing: each client is asked for a sign of life. */
 static void on_timer(struct server *s)
 {
-	struct client *c, *next;
 	uint64_t times;
 
 	if (read(s->nic->timer_fd, &times, sizeof(times)) != sizeof(times))
 		return;
-	for (c = s->clients; c; c = next) {
-		next = c->next;
-		if (!c->verbs || (verbs_silent_ns(c->verbs) < SILENT_NS && !verbs_probe(c->verbs)))
+	for (struct client *c = s->clients; c; c = c->next) {
+		if (!c->verbs || c->is_broken)
 			continue;
-		log_warn("dropped a client that does not answer name=%s %s", c->name, c->who);
-		nic_cut_off(s, c);
-		return; /* the next may have been its other connection: they wait for a turn */
+		if (verbs_silent_ns(c->verbs) > SILENT_NS || verbs_probe(c->verbs))
+			broken(s, c, "no sign of life");
 	}
 }
 
@@ -208,17 +238,15 @@ static int answer(struct server *s, struct client *c, const struct verbs_done *d
 	return rc ? rc : verbs_heard(c->verbs, done->words);
 }
 
-/* False when the session is over. */
+/* False when the domain may be gone. */
 static bool on_done(struct server *s, const struct verbs_done *done)
 {
 	struct client *c = verbs_owner(done->conn);
-	int rc = -EPIPE;
+	int rc = 0;
 
 	if (done->res)
-		log_warn("lost a client name=%s %s: %s", c->name, c->who, verbs_why(done->conn));
-	else if (c->is_refused)
-		return true;
-	else
+		broken(s, c, verbs_why(done->conn));
+	else if (!c->is_refused)
 		rc = answer(s, c, done);
 	if (rc == -EPIPE)
 		nic_cut_off(s, c);
@@ -227,19 +255,15 @@ static bool on_done(struct server *s, const struct verbs_done *done)
 	return rc != -EPIPE;
 }
 
-/* @c is the first of its domain. All that had come before it was armed is in one round. */
-static void on_domain(struct server *s, struct client *c)
+/* All that had come before it was armed is in one round. */
+static void on_domain(struct server *s, struct verbs_domain *d)
 {
-	struct verbs_domain *d = verbs_domain(c->verbs);
 	struct verbs_done done[VERBS_ROUND];
 	unsigned int n;
 
 	verbs_fired(d);
-	if (verbs_arm(d)) {
+	if (verbs_arm(d))
 		log_error("RDMA device %s: can't be waited for", verbs_device(d));
-		nic_cut_off(s, c);
-		return;
-	}
 	n = verbs_poll(d, done, VERBS_ROUND);
 	for (unsigned int i = 0; i < n; i++)
 		if (!on_done(s, &done[i]))

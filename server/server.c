@@ -222,7 +222,7 @@ static void on_event(struct server *s, void *what)
 static void drop_late(struct server *s, struct client *c)
 {
 	c->deadline_ns = 0;
-	if (!c->is_refused && (!c->peer || c->peer->state == PEER_OPEN))
+	if (!c->is_refused && !c->is_broken && (!c->peer || c->peer->state == PEER_OPEN))
 		log_warn("dropped a client that said nothing %s", c->who);
 	if (c->peer)
 		tcp_cut_off(s, c);
@@ -232,21 +232,27 @@ static void drop_late(struct server *s, struct client *c)
 		server_drop(s, c);
 }
 
-/* Drops whose time is over. */
+static struct client *find_late(const struct server *s, uint64_t now_ns)
+{
+	struct client *c = s->clients;
+
+	while (c && (!c->deadline_ns || now_ns < c->deadline_ns))
+		c = c->next;
+	return c;
+}
+
+/* Drops whose time is over, each maybe with the other connection of its session. */
 static void expire_clients(struct server *s, uint64_t now_ns)
 {
-	struct client *c, *next;
+	struct client *late;
 
 	if (now_ns < s->expiry_ns)
 		return;
+	while ((late = find_late(s, now_ns)))
+		drop_late(s, late);
 	s->expiry_ns = UINT64_MAX;
-	for (c = s->clients; c; c = next) {
-		next = c->next;
-		if (c->deadline_ns && now_ns >= c->deadline_ns)
-			drop_late(s, c);
-		else
-			server_set_deadline(s, c, c->deadline_ns);
-	}
+	for (struct client *c = s->clients; c; c = c->next)
+		server_set_deadline(s, c, c->deadline_ns);
 }
 
 /* Returns when to look again. */

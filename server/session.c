@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/session.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,13 +20,25 @@ static int draw_token(uint8_t *token)
 	return n == WIRE_TOKEN_BYTES ? 0 : err_set(-EIO, "the server has no random numbers");
 }
 
+/* Accepts a half-made one. Nobody reaches a slab any more before it goes. */
+static void release(struct session *old)
+{
+	for (size_t i = 0; old->region && i < old->tenant.nr_slabs; i++)
+		verbs_release(old->region[i]);
+	free(old->region);
+	verbs_domain_put(old->domain);
+	tenant_close(&old->tenant);
+	free(old);
+}
+
 /* Slabs shall be near the device that reaches into them, unless somebody said where. */
 static int open_regions(struct session *new, const struct client *c)
 {
 	uint64_t nr = tenant_slabs_left(&new->tenant);
 
+	new->domain = verbs_domain_get(verbs_domain(c->verbs));
 	if (new->tenant.node == SLAB_NODE_ANY)
-		new->tenant.node = verbs_node(verbs_domain(c->verbs));
+		new->tenant.node = verbs_node(new->domain);
 	if (!slab_has_node(new->tenant.node))
 		new->tenant.node = SLAB_NODE_ANY;
 	new->region = nr ? calloc(nr, sizeof(struct verbs_region *)) : NULL;
@@ -45,14 +58,14 @@ int session_open(struct server *s, struct client *c, const struct wire_hello *h)
 	if (!rc && h->access == WIRE_ACCESS_RDMA)
 		rc = open_regions(new, c);
 	if (rc) {
-		tenant_close(&new->tenant);
-		free(new);
+		release(new);
 		return rc;
 	}
 	new->access = h->access;
 	new->tenant.maps = h->access != WIRE_ACCESS_DESCRIPTOR;
 	new->id = s->next_session++;
 	new->member[0] = c;
+	memcpy(new->name, h->name, sizeof(new->name));
 	new->next = s->sessions;
 	s->sessions = new;
 	c->session = new;
@@ -79,14 +92,15 @@ struct session *session_find(const struct server *s, const struct wire_join *j, 
 		at = at->next;
 	if (!at || !is_token(at->token, j->token) || at->access != access)
 		return NULL;
-	return at->member[0] && !at->member[1] ? at : NULL;
+	return at;
 }
 
-void session_join(struct session *at, struct client *c)
+void session_join(struct session *at, struct client *c, unsigned int which)
 {
-	at->member[1] = c;
+	assert(!at->member[which]);
+	at->member[which] = c;
 	c->session = at;
-	memcpy(c->name, at->member[0]->name, sizeof(c->name));
+	memcpy(c->name, at->name, sizeof(c->name));
 }
 
 static void session_free(struct server *s, struct session *old)
@@ -96,11 +110,7 @@ static void session_free(struct server *s, struct session *old)
 	while (*at != old)
 		at = &(*at)->next;
 	*at = old->next;
-	for (size_t i = 0; old->region && i < old->tenant.nr_slabs; i++)
-		verbs_release(old->region[i]);
-	free(old->region);
-	tenant_close(&old->tenant);
-	free(old);
+	release(old);
 }
 
 void session_leave(struct server *s, struct client *c)

@@ -14,6 +14,7 @@
 
 struct client;
 struct server;
+struct verbs_domain;
 struct verbs_region;
 
 #define SESSION_MAX_MEMBERS 2
@@ -23,9 +24,10 @@ struct session {
 	uint64_t id;
 	uint8_t token[WIRE_TOKEN_BYTES]; /* zeros: nobody can join */
 	uint16_t access;		 /* enum wire_access */
+	char name[WIRE_NAME_MAX_BYTES + 1];
 	struct tenant tenant;
-	struct verbs_region **region;		    /* by RDMA: of each slab, in order */
-	size_t nr_told;				    /* of which the second connection has a key */
+	struct verbs_domain *domain;		    /* by RDMA: of its connections */
+	struct verbs_region **region;		    /* and of each slab, in order */
 	struct client *member[SESSION_MAX_MEMBERS]; /* the first said HELLO */
 };
 
@@ -33,11 +35,11 @@ struct session {
 int session_open(struct server *s, struct client *c, const struct wire_hello *h)
 	__attribute__((warn_unused_result));
 
-/* The session of @access that wants another member and has that token, or NULL. */
+/* The session of @access that has that token, or NULL. */
 struct session *session_find(const struct server *s, const struct wire_join *j, uint16_t access);
 
-/* Makes @c the second member of @at. */
-void session_join(struct session *at, struct client *c);
+/* Makes @c a member of @at, the first (0) or the second (1), which it has not. */
+void session_join(struct session *at, struct client *c, unsigned int which);
 
 /* Accepts a client without one. The last one takes the leases with it. */
 void session_leave(struct server *s, struct client *c);

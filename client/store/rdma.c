@@ -18,6 +18,7 @@
 
 #include "client/store/open.h"
 #include "client/store/rdma_lane.h"
+#include "client/store/rdma_rejoin.h"
 #include "client/store/rdma_session.h"
 #include "client/store/seconds.h"
 #include "common/base/err.h"
@@ -37,6 +38,7 @@ struct rdma_store {
 	struct verbs_region *region;
 	char *staging;
 	struct rlane *lane; /* RDMA_NR_LANES of them */
+	struct rejoin rejoin[RDMA_NR_LANES];
 	struct rlane_done done;
 	int epoll_fd, timer_fd, event_fd;
 	unsigned int timeout_s; /* without progress, then the server is lost */
@@ -71,7 +73,7 @@ static int look_for_words(struct rdma_store *r, int rc)
 	struct verbs_done done;
 
 	snprintf(why, sizeof(why), "%s", err_text(rc));
-	while (rc != -ECONNABORTED && verbs_poll(rdma_session_domain(&r->session), &done, 1))
+	while (rc != -ECONNABORTED && verbs_poll(r->session.domain, &done, 1))
 		if (done.is_message && !done.res)
 			rc = rdma_loss(&r->session, &done);
 	return rc == -ECONNABORTED ? rc : err_set(-EPIPE, "%s", why);
@@ -95,37 +97,98 @@ static int failed(const struct rdma_store *r, int rc)
 
 /* ---- time ---- */
 
-static void set_timer(const struct rdma_store *r, uint64_t ns)
+static bool is_whole(const struct rdma_store *r)
+{
+	return r->rejoin[RDMA_URGENT].state == REJOIN_WHOLE &&
+	       r->rejoin[RDMA_BULK].state == REJOIN_WHOLE;
+}
+
+static void set_timer(struct rdma_store *r, uint64_t ns)
 {
 	const struct itimerspec t = {.it_value = {.tv_sec = (time_t)(ns / 1000000000),
 						  .tv_nsec = (long)(ns % 1000000000)}};
 
+	r->timing = true;
 	if (timerfd_settime(r->timer_fd, 0, &t, NULL))
 		log_debug("a timer can't be set"); /* the device has time-outs, too */
 }
 
-/* rxe and others may retry for ever: there is a limit of ours to how long nothing moves. */
-static int on_time(struct rdma_store *r)
+static uint64_t limit_ns(const struct rdma_store *r)
 {
-	uint64_t limit = r->timeout_s * 1000000000ULL, most = 0;
+	return r->timeout_s * 1000000000ULL;
+}
 
-	r->timing = false;
+/* rxe and others may retry for ever: there is a limit of ours to how long nothing moves. */
+static int check_silence(struct rdma_store *r)
+{
+	uint64_t most = 0;
+
 	for (unsigned int i = 0; i < RDMA_NR_LANES; i++) {
 		uint64_t silent = verbs_silent_ns(r->session.conn[i]);
 
 		most = silent > most ? silent : most;
 	}
-	if (most >= limit)
+	if (most >= limit_ns(r))
 		return err_set(-EPIPE, "%s has not answered for %u s, and is given up",
 			       r->session.server, r->timeout_s);
-	if (!is_idle(r)) {
-		r->timing = true;
-		set_timer(r, limit - most);
-	}
+	if (!is_idle(r))
+		set_timer(r, limit_ns(r) - most);
 	return 0;
 }
 
+static int on_time(struct rdma_store *r)
+{
+	uint64_t now = tcp_deadline_ns(0);
+	int rc = 0;
+
+	r->timing = false;
+	if (is_whole(r))
+		return check_silence(r);
+	for (unsigned int i = 0; i < RDMA_NR_LANES && !rc; i++)
+		rc = rejoin_tick(&r->rejoin[i], now);
+	if (!is_whole(r))
+		set_timer(r, REJOIN_TICK_NS);
+	return rc;
+}
+
 /* ---- completions ---- */
+
+/* Another connection may do what this one can't any more. */
+static int broke(struct rdma_store *r, struct rejoin *j, const struct verbs_done *done,
+		 uint64_t now)
+{
+	if (done->res != -ETIMEDOUT && done->res != -ECANCELED)
+		return rdma_loss(&r->session, done);
+	if (j->state != REJOIN_WHOLE && j->state != REJOIN_LEASES)
+		return 0; /* what was under way comes back, too */
+	log_warn("a connection broke, another is asked for server=%s: %s", r->session.server,
+		 verbs_why(done->conn));
+	rejoin_begin(j, now);
+	set_timer(r, 1);
+	return 0;
+}
+
+static int post_lane(struct rdma_store *r, enum rdma_lane_name name, uint64_t now)
+{
+	int rc = r->rejoin[name].state == REJOIN_WHOLE ? rlane_post(&r->lane[name], now) : 0;
+
+	return rc ? failed(r, rc) : 0;
+}
+
+static int on_message(struct rdma_store *r, struct rejoin *j, const struct verbs_done *done,
+		      uint64_t now)
+{
+	int rc;
+
+	if (j->state != REJOIN_LEASES)
+		return rdma_loss(&r->session, done);
+	rc = rejoin_message(j, done);
+	if (rc || j->state != REJOIN_WHOLE)
+		return rc;
+	log_info("connected again server=%s", r->session.server);
+	rlane_again(&r->lane[j->lane]);
+	return post_lane(r, j->lane, now);
+}
 
 static void note_time(struct rdma_store *r, uint64_t ns)
 {
@@ -134,13 +197,18 @@ static void note_time(struct rdma_store *r, uint64_t ns)
 
 static int on_done(struct rdma_store *r, const struct verbs_done *done, uint64_t now)
 {
-	struct rlane *l = &r->lane[done->conn == r->session.conn[RDMA_BULK]];
+	enum rdma_lane_name name =
+		done->conn == r->session.conn[RDMA_BULK] ? RDMA_BULK : RDMA_URGENT;
 	uint64_t posted_ns;
 
-	if (done->res || done->is_message)
-		return rdma_loss(&r->session, done);
-	posted_ns = rlane_finish(l);
-	if (l->name == RDMA_URGENT)
+	if (done->conn != r->session.conn[name])
+		return 0; /* one that is not ours yet */
+	if (done->res)
+		return broke(r, &r->rejoin[name], done, now);
+	if (done->is_message)
+		return on_message(r, &r->rejoin[name], done, now);
+	posted_ns = rlane_finish(&r->lane[name]);
+	if (name == RDMA_URGENT)
 		note_time(r, now - posted_ns);
 	return 0;
 }
@@ -149,7 +217,7 @@ static int on_done(struct rdma_store *r, const struct verbs_done *done, uint64_t
 static int look(struct rdma_store *r)
 {
 	struct verbs_done done[AT_ONCE];
-	unsigned int n = verbs_poll(rdma_session_domain(&r->session), done, AT_ONCE);
+	unsigned int n = verbs_poll(r->session.domain, done, AT_ONCE);
 	uint64_t now = n ? tcp_deadline_ns(0) : 0;
 
 	for (unsigned int i = 0; i < n; i++) {
@@ -161,22 +229,40 @@ static int look(struct rdma_store *r)
 	return (int)n;
 }
 
-static int on_fd(struct rdma_store *r, int fd)
+/* A connection came or went. */
+static int on_host(struct rdma_store *r)
 {
 	struct verbs_event ev;
-	uint64_t count;
+	int rc = verbs_next(r->session.host, &ev);
 
-	if (fd == verbs_domain_fd(rdma_session_domain(&r->session))) {
-		verbs_fired(rdma_session_domain(&r->session));
-	} else if (fd == verbs_host_fd(r->session.host)) {
-		if (verbs_next(r->session.host, &ev))
+	if (rc <= 0)
+		return rc ? failed(r, rc) : 0;
+	for (unsigned int i = 0; i < RDMA_NR_LANES; i++) {
+		if (ev.conn == r->rejoin[i].next)
+			return rejoin_event(&r->rejoin[i], &ev);
+		/* While another is asked for it is the server that ends this one. */
+		if (ev.conn == r->session.conn[i] && r->rejoin[i].state != REJOIN_ASKS)
 			return err_set(-EPIPE, "%s is gone, and the pages with it",
 				       r->session.server);
-	} else if (read(fd, &count, sizeof(count)) == sizeof(count)) {
-		if (fd == r->timer_fd)
-			return on_time(r);
-		r->nudged = false;
 	}
+	return 0;
+}
+
+static int on_fd(struct rdma_store *r, int fd)
+{
+	uint64_t count;
+
+	if (fd == verbs_domain_fd(r->session.domain)) {
+		verbs_fired(r->session.domain);
+		return 0;
+	}
+	if (fd == verbs_host_fd(r->session.host))
+		return on_host(r);
+	if (read(fd, &count, sizeof(count)) != sizeof(count))
+		return 0;
+	if (fd == r->timer_fd)
+		return on_time(r);
+	r->nudged = false;
 	return 0;
 }
 
@@ -189,7 +275,7 @@ static int look_at_fds(struct rdma_store *r)
 	for (int i = 0; i < n && !rc; i++)
 		rc = on_fd(r, ev[i].data.fd);
 	if (!rc) {
-		rc = verbs_arm(rdma_session_domain(&r->session));
+		rc = verbs_arm(r->session.domain);
 		rc = rc ? failed(r, rc) : 0;
 	}
 	return rc;
@@ -197,7 +283,7 @@ static int look_at_fds(struct rdma_store *r)
 
 static bool may_spin(const struct rdma_store *r)
 {
-	return !is_idle(r) && tcp_deadline_ns(0) < r->spin_until_ns;
+	return !is_idle(r) && is_whole(r) && tcp_deadline_ns(0) < r->spin_until_ns;
 }
 
 static int work(struct rdma_store *r)
@@ -229,20 +315,18 @@ static bool take(struct rdma_store *r, const struct store_req *req)
 static int post(struct rdma_store *r)
 {
 	uint64_t now = tcp_deadline_ns(0);
-	int rc = rlane_post(&r->lane[RDMA_URGENT], now);
+	int rc = post_lane(r, RDMA_URGENT, now);
 
 	if (!rc)
-		rc = rlane_post(&r->lane[RDMA_BULK], now);
+		rc = post_lane(r, RDMA_BULK, now);
 	if (rc)
-		return failed(r, rc);
-	if (!r->timing && !is_idle(r)) {
-		r->timing = true;
-		set_timer(r, r->timeout_s * 1000000000ULL);
-	}
+		return rc;
+	if (!r->timing && !is_idle(r))
+		set_timer(r, limit_ns(r));
 	/* Twice what it usually takes, if that is short. */
 	if (r->read_ns < WORTH_SPINNING_NS)
 		r->spin_until_ns = now + 2 * r->read_ns;
-	r->store.quick = r->read_ns < WORTH_SPINNING_NS;
+	r->store.quick = r->read_ns < WORTH_SPINNING_NS && is_whole(r);
 	return 0;
 }
 
@@ -313,6 +397,8 @@ static void rdma_store_close(struct store *s)
 	if (!r)
 		return;
 	/* Nothing is written into the staging arena after the connections are closed. */
+	for (unsigned int i = 0; i < RDMA_NR_LANES; i++)
+		rejoin_end(&r->rejoin[i]);
 	rdma_session_close(&r->session);
 	verbs_release(r->region);
 	if (r->staging)
@@ -367,7 +453,7 @@ static int open_fds(struct rdma_store *r)
 	r->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->epoll_fd < 0 || r->timer_fd < 0 || r->event_fd < 0 || watch(r, r->timer_fd) ||
 	    watch(r, r->event_fd) || watch(r, verbs_host_fd(r->session.host)) ||
-	    watch(r, verbs_domain_fd(rdma_session_domain(&r->session))))
+	    watch(r, verbs_domain_fd(r->session.domain)))
 		return err_set(-errno, "store rdma: %s", strerror(errno));
 	return 0;
 }
@@ -375,7 +461,7 @@ static int open_fds(struct rdma_store *r)
 /* Near the device, where it is near to one. */
 static int open_staging(struct rdma_store *r)
 {
-	struct verbs_domain *d = rdma_session_domain(&r->session);
+	struct verbs_domain *d = r->session.domain;
 	void *p = mmap(NULL, staging_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 		       -1, 0);
 
@@ -396,6 +482,8 @@ static int open_lanes(struct rdma_store *r)
 		return err_set(-ENOMEM, "store rdma: out of memory");
 	for (unsigned int i = 0; i < RDMA_NR_LANES; i++) {
 		rlane_init(&r->lane[i], &r->session, i, at, r->region, &r->done);
+		r->rejoin[i] =
+			(struct rejoin){.session = &r->session, .lane = i, .limit_ns = limit_ns(r)};
 		at += rlane_pages(i) * PAGE_BYTES;
 	}
 	return look_at_fds(r);
@@ -430,8 +518,7 @@ static int rdma_open_store(const struct spec *spec, const struct store_open_args
 		rdma_store_close(&r->store);
 		return rc;
 	}
-	log_info("%s is reached by %s", r->session.server,
-		 verbs_device(rdma_session_domain(&r->session)));
+	log_info("%s is reached by %s", r->session.server, verbs_device(r->session.domain));
 	*out = &r->store;
 	return 0;
 }

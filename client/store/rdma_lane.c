@@ -85,6 +85,11 @@ int rlane_post(struct rlane *l, uint64_t now_ns)
 	return nr ? verbs_post(l->session->conn[l->name], l->region, op, nr) : 0;
 }
 
+void rlane_again(struct rlane *l)
+{
+	l->run_posted = l->run_tail;
+}
+
 uint64_t rlane_finish(struct rlane *l)
 {
 	const struct rlane_run *run = &l->run[l->run_tail++ % l->nr_pages];

@@ -66,6 +66,9 @@ int rlane_post(struct rlane *l, uint64_t now_ns) __attribute__((warn_unused_resu
 /* The run at the tail is done, well. Returns when it was posted. */
 uint64_t rlane_finish(struct rlane *l);
 
+/* What was posted is to be posted once more: the connection is another. */
+void rlane_again(struct rlane *l);
+
 static inline bool rlane_is_idle(const struct rlane *l)
 {
 	return l->run_head == l->run_tail;

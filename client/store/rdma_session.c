@@ -15,11 +15,6 @@
 static_assert(WIRE_JOIN_BYTES <= VERBS_KNOCK_BYTES, "a JOIN fits the asking for a connection");
 static_assert(WIRE_MAX_BYTES <= VERBS_MESSAGE_BYTES, "a message of ours is one of theirs");
 
-struct verbs_domain *rdma_session_domain(const struct rdma_session *s)
-{
-	return verbs_domain(s->conn[RDMA_URGENT]);
-}
-
 /* ---- loss ---- */
 
 int rdma_loss(const struct rdma_session *s, const struct verbs_done *done)
@@ -57,7 +52,7 @@ static int send_msg(struct rdma_session *s, enum rdma_lane_name lane, struct wir
 /* Until something may have come. */
 static int wait_for_news(struct rdma_session *s)
 {
-	struct verbs_domain *d = rdma_session_domain(s);
+	struct verbs_domain *d = s->domain;
 	struct pollfd p[] = {{.fd = verbs_domain_fd(d), .events = POLLIN},
 			     {.fd = verbs_host_fd(s->host), .events = POLLIN}};
 	uint64_t now = tcp_deadline_ns(0);
@@ -77,7 +72,7 @@ static int wait_for_news(struct rdma_session *s)
 
 static int next_done(struct rdma_session *s, struct verbs_done *out)
 {
-	struct verbs_domain *d = rdma_session_domain(s);
+	struct verbs_domain *d = s->domain;
 	int rc = 0;
 
 	while (!rc && !verbs_poll(d, out, 1)) {
@@ -110,38 +105,43 @@ static int recv_msg(struct rdma_session *s, enum rdma_lane_name lane, uint16_t t
 
 /* ---- opening ---- */
 
-/* A server that says no may say why. */
-static int refused(const struct rdma_session *s, const struct verbs_asking *ask)
+bool rdma_session_refused(const struct verbs_conn *c, struct wire_msg *out)
 {
-	int len = wire_length(ask->refusal, ask->refusal_bytes);
-	struct wire_msg m;
+	const uint8_t *words;
+	size_t bytes = verbs_refusal(c, &words);
+	int len = wire_length(words, bytes);
 
-	if (len <= 0 || (size_t)len > ask->refusal_bytes ||
-	    wire_decode(ask->refusal, (size_t)len, &m) || m.type != WIRE_ERROR)
-		return refusal_of_failure(s->server, -EBADMSG);
-	return refusal_take(s->server, s->wanted_bytes, &m.error);
+	return len > 0 && (size_t)len <= bytes && wire_decode(words, (size_t)len, out) == 0 &&
+	       out->type == WIRE_ERROR;
+}
+
+struct verbs_asking rdma_session_asking(const struct rdma_session *s, enum rdma_lane_name lane)
+{
+	struct wire_msg m = {
+		.type = WIRE_JOIN, .request = lane, .join.session = s->welcome.session};
+	struct verbs_asking ask = {
+		.to = s->addr,
+		.in = s->domain,
+		.depth = lane == RDMA_URGENT ? RDMA_URGENT_DEPTH : RDMA_BULK_DEPTH,
+	};
+	uint8_t buf[WIRE_MAX_BYTES];
+
+	memcpy(m.join.token, s->welcome.token, WIRE_TOKEN_BYTES);
+	ask.words_bytes = wire_encode(&m, buf);
+	memcpy(ask.words, buf, ask.words_bytes);
+	return ask;
 }
 
 static int connect_lane(struct rdma_session *s, enum rdma_lane_name lane)
 {
-	struct wire_msg m = {.type = WIRE_JOIN, .join.session = s->welcome.session};
-	uint8_t buf[WIRE_MAX_BYTES];
-	struct verbs_asking ask = {
-		.to = &s->addr,
-		.beside = lane == RDMA_URGENT ? NULL : s->conn[RDMA_URGENT],
-		.depth = lane == RDMA_URGENT ? RDMA_URGENT_DEPTH : RDMA_BULK_DEPTH,
-		.words = buf,
-		.deadline_ns = s->deadline_ns,
-	};
-	int rc;
+	struct verbs_asking ask = rdma_session_asking(s, lane);
+	int rc = verbs_connect(s->host, &ask, s->deadline_ns, &s->conn[lane]);
+	struct wire_msg m;
 
-	memcpy(m.join.token, s->welcome.token, WIRE_TOKEN_BYTES);
-	ask.words_bytes = wire_encode(&m, buf);
-	rc = verbs_connect(s->host, &ask, &s->conn[lane]);
-	if (rc == -ECONNREFUSED && ask.refusal_bytes)
-		return refused(s, &ask);
-	if (!rc)
-		verbs_set_owner(s->conn[lane], s);
+	if (rc && s->conn[lane] && rdma_session_refused(s->conn[lane], &m))
+		return refusal_take(s->server, s->wanted_bytes, &m.error);
+	if (!rc && !s->domain)
+		s->domain = verbs_domain_get(verbs_domain(s->conn[lane]));
 	return rc;
 }
 
@@ -248,6 +248,8 @@ void rdma_session_close(struct rdma_session *s)
 		verbs_close(s->conn[i]);
 		s->conn[i] = NULL;
 	}
+	verbs_domain_put(s->domain);
+	s->domain = NULL;
 	verbs_host_close(s->host);
 	s->host = NULL;
 	free(s->slab);

@@ -27,6 +27,7 @@ struct rdma_slab {
 struct rdma_session {
 	struct net_addr addr;
 	struct verbs_host *host;
+	struct verbs_domain *domain; /* of all its connections */
 	struct verbs_conn *conn[RDMA_NR_LANES];
 	char server[NET_NAME_MAX_BYTES + 8]; /* "server rdma:host:7771", for texts */
 	unsigned int timeout_ms;	     /* of each answer */
@@ -46,10 +47,13 @@ int rdma_session_open(struct rdma_session *s, const struct net_addr *a, uint64_t
  * text. */
 int rdma_session_lease(struct rdma_session *s) __attribute__((warn_unused_result));
 
-/* Both are in it. */
-struct verbs_domain *rdma_session_domain(const struct rdma_session *s);
+/* What connection @lane of the session is asked for with. */
+struct verbs_asking rdma_session_asking(const struct rdma_session *s, enum rdma_lane_name lane);
 
-/* Says BYE where it can. Accepts a closed or half-opened one. */
+/* Did the server say why it said no to @c? Then that is in @out, a WIRE_ERROR. */
+bool rdma_session_refused(const struct verbs_conn *c, struct wire_msg *out);
+
+/* Hangs up. Accepts a closed or half-opened one. */
 void rdma_session_close(struct rdma_session *s);
 
 /*

@@ -96,6 +96,12 @@ int verbs_domain_open(struct rdma_cm_id *id, struct verbs_domain **out)
 	return rc;
 }
 
+struct verbs_domain *verbs_domain_get(struct verbs_domain *d)
+{
+	d->nr_users++;
+	return d;
+}
+
 void verbs_domain_put(struct verbs_domain *d)
 {
 	if (!d || --d->nr_users)

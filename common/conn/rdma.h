@@ -25,8 +25,8 @@
 #define VERBS_KNOCK_BYTES   56	/* what can be said with the asking for a connection ... */
 #define VERBS_REFUSAL_BYTES 148 /* ... and with a no */
 #define VERBS_MESSAGE_BYTES 512
-#define VERBS_DOMAIN_CONNS  2
-#define VERBS_ROUND	    80 /* in one verbs_poll() of so many there is all, of those without posts */
+#define VERBS_DOMAIN_CONNS  4 /* two, and those that replace them */
+#define VERBS_ROUND	    160 /* in one verbs_poll() of so many there is all, of those without posts */
 
 struct verbs_host;
 struct verbs_listener;
@@ -38,6 +38,8 @@ struct verbs_region;
 
 enum verbs_what {
 	VERBS_KNOCKS, /* a new connection asks: verbs_admit() it or verbs_refuse() it */
+	VERBS_OPENS,  /* what verbs_ask() asked for is there */
+	VERBS_FAILS,  /* or not: see verbs_failure() */
 	VERBS_OVER,   /* the other side hung up, or the device has gone */
 };
 
@@ -66,29 +68,37 @@ int verbs_listen(struct verbs_host *h, struct net_addr *a, struct verbs_listener
 void verbs_unlisten(struct verbs_listener *l);
 
 /*
- * Connects to @a, with @words (VERBS_KNOCK_BYTES at most) for the other side to decide by,
- * in the domain of @beside, or a new one when that is NULL. At most @depth reads and writes
- * will be under way. 0 or -errno with err text that names the server and the remedy;
- * -ECONNREFUSED without one when the server refused with words of its own, which are in
- * @refusal then, *@refusal_bytes of VERBS_REFUSAL_BYTES.
+ * Asks for a connection to @to, with @words (VERBS_KNOCK_BYTES at most) for the other side
+ * to decide by, in the domain @in, or a new one when that is NULL. At most @depth
+ * reads and writes will be under way on it.
  */
 struct verbs_asking {
-	const struct net_addr *to;
-	struct verbs_conn *beside;
+	struct net_addr to;
+	struct verbs_domain *in;
 	unsigned int depth;
-	const void *words;
+	uint8_t words[VERBS_KNOCK_BYTES];
 	size_t words_bytes;
-	uint64_t deadline_ns;
-	uint8_t refusal[VERBS_REFUSAL_BYTES];
-	size_t refusal_bytes; /* 0: it said nothing */
 };
 
-int verbs_connect(struct verbs_host *h, struct verbs_asking *ask, struct verbs_conn **out)
-	__attribute__((warn_unused_result));
+/* Begins to; verbs_next() tells how it ends. A name, where it is one, is looked up at once,
+ * until @deadline_ns at most. 0 or -errno with err text that names the server and the
+ * remedy. */
+int verbs_ask(struct verbs_host *h, const struct verbs_asking *ask, uint64_t deadline_ns,
+	      struct verbs_conn **out) __attribute__((warn_unused_result));
 
-/* Lets one in that knocks, in a domain of its own or that of @beside. -errno with err text. */
-int verbs_admit(struct verbs_conn *c, struct verbs_conn *beside)
-	__attribute__((warn_unused_result));
+/* Asks, and waits for the end of it: when that is not well, @out is left for verbs_refusal()
+ * to look at, and to be closed, or NULL. -errno with err text. */
+int verbs_connect(struct verbs_host *h, const struct verbs_asking *ask, uint64_t deadline_ns,
+		  struct verbs_conn **out) __attribute__((warn_unused_result));
+
+/* Why @c failed to open: -errno with err text. */
+int verbs_failure(const struct verbs_conn *c);
+
+/* What the other program said with its no: how many bytes, 0 when it was not that. */
+size_t verbs_refusal(const struct verbs_conn *c, const uint8_t **words);
+
+/* Lets one in that knocks, in @d, or a domain of its own. -errno with err text. */
+int verbs_admit(struct verbs_conn *c, struct verbs_domain *d) __attribute__((warn_unused_result));
 
 /* Says no to one that knocks, with at most VERBS_REFUSAL_BYTES, and closes it. */
 void verbs_refuse(struct verbs_conn *c, const void *words, size_t bytes);
@@ -97,7 +107,7 @@ void verbs_refuse(struct verbs_conn *c, const void *words, size_t bytes);
  * from here on. Accepts NULL. */
 void verbs_close(struct verbs_conn *c);
 
-/* Whatever its owner likes to find again. The end of one without is not told. */
+/* Whatever its owner likes to find again. */
 void verbs_set_owner(struct verbs_conn *c, void *owner);
 void *verbs_owner(const struct verbs_conn *c);
 
@@ -107,6 +117,10 @@ const char *verbs_peer(const struct verbs_conn *c, char *buf, size_t buf_bytes);
 /* ---- its device ---- */
 
 struct verbs_domain *verbs_domain(const struct verbs_conn *c);
+
+/* Keeps it, when all its connections and regions are gone too. Put accepts NULL. */
+struct verbs_domain *verbs_domain_get(struct verbs_domain *d);
+void verbs_domain_put(struct verbs_domain *d);
 
 /* "rxe0 port 1", for people. */
 const char *verbs_device(const struct verbs_domain *d);

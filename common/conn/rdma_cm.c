@@ -14,8 +14,9 @@
 #include "common/conn/rdma_parts.h"
 
 #define BACKLOG	       128
-#define REJECT_NOBODY  8  /* no such service: rej_reason of InfiniBand's CM, 12.6.7.2 */
-#define REJECT_BY_PEER 28 /* the other program said no */
+#define REJECT_NOBODY  8    /* no such service: rej_reason of InfiniBand's CM, 12.6.7.2 */
+#define REJECT_BY_PEER 28   /* the other program said no */
+#define STEP_MS	       2000 /* for what is asked of this machine's kernel */
 
 /* ---- host ---- */
 
@@ -56,6 +57,101 @@ void verbs_host_close(struct verbs_host *h)
 	free(h);
 }
 
+/* ---- asking, step by step ---- */
+
+static int say_why_not(const struct net_addr *to, int code, const char *what)
+{
+	char name[NET_NAME_MAX_BYTES];
+
+	net_addr_format(name, sizeof(name), to);
+	switch (code) {
+	case -ENODEV:
+	case -EADDRNOTAVAIL:
+		return err_set(code,
+			       "server %s: no RDMA device here leads there: see rmem doctor; for a "
+			       "test: rdma link add rxe0 type rxe netdev eth0",
+			       name);
+	case -ECONNREFUSED:
+		return err_set(code,
+			       "server %s: nobody listens there by RDMA: start rmemd --listen "
+			       "rdma::%u; one that listens by tcp is tcp:%s",
+			       name, to->port, to->host);
+	case -ETIMEDOUT:
+		return err_set(
+			code,
+			"server %s did not answer in time: is the address right, and has that "
+			"machine an RDMA device?",
+			name);
+	case -ENETUNREACH:
+	case -EHOSTUNREACH:
+		return err_set(code,
+			       "server %s can't be reached from here: check address and routes",
+			       name);
+	default:
+		return err_set(code, "server %s: can't connect (%s): %s", name, what,
+			       strerror(-code));
+	}
+}
+
+static int own_domain(struct verbs_conn *c, unsigned int depth)
+{
+	struct verbs_domain *d = c->wanted;
+	int rc = 0;
+
+	if (d && d->pd->context != c->id->verbs)
+		return err_set(-EXDEV, "RDMA: two connections to one server go by two devices");
+	if (!d)
+		rc = verbs_domain_open(c->id, &d);
+	if (rc)
+		return rc;
+	c->wanted = NULL;
+	rc = verbs_conn_make(c, d, depth);
+	verbs_domain_put(d); /* the connection has it now */
+	return rc;
+}
+
+static int find_route(struct verbs_conn *c)
+{
+	uint8_t timeout = ACK_TIMEOUT;
+
+	if (rdma_set_option(c->id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout,
+			    sizeof(timeout)))
+		timeout = 0; /* iWARP has TCP's time-outs */
+	if (rdma_resolve_route(c->id, STEP_MS))
+		return say_why_not(&c->ask.to, -errno, "no route");
+	return 0;
+}
+
+static int go_there(struct verbs_conn *c)
+{
+	struct rdma_conn_param param = {.private_data = c->ask.words,
+					.private_data_len = (uint8_t)c->ask.words_bytes,
+					.retry_count = NR_RETRIES,
+					.rnr_retry_count = NR_RETRIES};
+	int rc = own_domain(c, c->ask.depth);
+
+	if (rc)
+		return rc;
+	param.responder_resources = param.initiator_depth = (uint8_t)c->domain->nr_reads;
+	if (rdma_connect(c->id, &param))
+		return say_why_not(&c->ask.to, -errno, "can't ask");
+	return 0;
+}
+
+static int code_of(const struct rdma_cm_event *ev)
+{
+	switch (ev->event) {
+	case RDMA_CM_EVENT_REJECTED:
+		return ev->status == REJECT_NOBODY || ev->status == REJECT_BY_PEER || ev->status < 0
+			       ? -ECONNREFUSED
+			       : -EPROTO;
+	case RDMA_CM_EVENT_UNREACHABLE:
+		return -ETIMEDOUT;
+	default:
+		return ev->status < 0 ? ev->status : -EIO;
+	}
+}
+
 /* ---- events ---- */
 
 static struct verbs_conn *conn_new(struct rdma_cm_id *id)
@@ -90,24 +186,52 @@ static bool on_knock(const struct rdma_cm_event *ev, struct verbs_event *out)
 	out->what = VERBS_KNOCKS;
 	out->conn = c;
 	out->words_bytes = take_words(out->words, sizeof(out->words), &ev->param.conn);
-	/* It says how many reads it will have under way. */
-	c->status = ev->param.conn.initiator_depth;
+	c->nr_reads = ev->param.conn.initiator_depth;
 	return true;
 }
 
-/* That of a verbs_connect(), which has no owner yet, is its own to see. */
+static bool asked(const struct verbs_conn *c)
+{
+	return c->ask.to.host[0] != 0;
+}
+
+/* @rc of a step, with err text. True when that was the end. */
+static bool step_ended(struct verbs_conn *c, int rc, struct verbs_event *out)
+{
+	if (!rc)
+		return false;
+	c->state = CONN_FAILED;
+	c->code = rc;
+	snprintf(c->text, sizeof(c->text), "%s", err_text(rc));
+	out->what = VERBS_FAILS;
+	out->conn = c;
+	return true;
+}
+
+static bool on_open(struct verbs_conn *c, struct verbs_event *out)
+{
+	c->state = CONN_OPEN;
+	out->what = VERBS_OPENS;
+	out->conn = c;
+	return asked(c);
+}
+
 static bool on_end(struct verbs_conn *c, const struct rdma_cm_event *ev, struct verbs_event *out)
 {
-	c->state = c->state == CONN_OPEN ? CONN_OVER : CONN_FAILED;
-	c->what = ev->event;
-	c->status = ev->status;
-	if (ev->event == RDMA_CM_EVENT_REJECTED)
+	/* iWARP has but one code for all refusals. */
+	if (ev->event == RDMA_CM_EVENT_REJECTED && ev->status != REJECT_NOBODY)
 		c->refusal_bytes = take_words(c->refusal, sizeof(c->refusal), &ev->param.conn);
 	if (ev->event == RDMA_CM_EVENT_DEVICE_REMOVAL)
 		c->why = "the device has gone";
+	if (c->state == CONN_COMES && asked(c))
+		return step_ended(
+			c, say_why_not(&c->ask.to, code_of(ev), rdma_event_str(ev->event)), out);
+	if (c->state == CONN_FAILED || c->state == CONN_OVER)
+		return false;
+	c->state = CONN_OVER;
 	out->what = VERBS_OVER;
 	out->conn = c;
-	return c->owner != NULL;
+	return true;
 }
 
 /* True when @out was written. */
@@ -115,16 +239,17 @@ static bool on_event(const struct rdma_cm_event *ev, struct verbs_event *out)
 {
 	struct verbs_conn *c = ev->id->context;
 
-	switch (ev->event) {
-	case RDMA_CM_EVENT_CONNECT_REQUEST:
+	if (ev->event == RDMA_CM_EVENT_CONNECT_REQUEST)
 		return on_knock(ev, out);
+	if (!c)
+		return false;
+	switch (ev->event) {
 	case RDMA_CM_EVENT_ADDR_RESOLVED:
+		return step_ended(c, find_route(c), out);
 	case RDMA_CM_EVENT_ROUTE_RESOLVED:
-		c->state = CONN_STEP;
-		return false;
+		return step_ended(c, go_there(c), out);
 	case RDMA_CM_EVENT_ESTABLISHED:
-		c->state = CONN_OPEN;
-		return false;
+		return on_open(c, out);
 	case RDMA_CM_EVENT_ADDR_ERROR:
 	case RDMA_CM_EVENT_ROUTE_ERROR:
 	case RDMA_CM_EVENT_CONNECT_ERROR:
@@ -133,7 +258,7 @@ static bool on_event(const struct rdma_cm_event *ev, struct verbs_event *out)
 	case RDMA_CM_EVENT_DISCONNECTED:
 	case RDMA_CM_EVENT_DEVICE_REMOVAL:
 	case RDMA_CM_EVENT_ADDR_CHANGE:
-		return c && on_end(c, ev, out);
+		return on_end(c, ev, out);
 	default:
 		return false; /* the time that follows an end */
 	}
@@ -155,162 +280,26 @@ int verbs_next(struct verbs_host *h, struct verbs_event *out)
 
 /* ---- asking ---- */
 
-static int say_why_not(const struct verbs_asking *ask, const struct verbs_conn *c, int code)
+int verbs_failure(const struct verbs_conn *c)
 {
-	char name[NET_NAME_MAX_BYTES];
-
-	net_addr_format(name, sizeof(name), ask->to);
-	switch (code) {
-	case -ENODEV:
-	case -EADDRNOTAVAIL:
-		return err_set(code,
-			       "server %s: no RDMA device here leads there: see rmem doctor; for a "
-			       "test: rdma link add rxe0 type rxe netdev eth0",
-			       name);
-	case -ECONNREFUSED:
-		return err_set(code,
-			       "server %s: nobody listens there by RDMA: start rmemd --listen "
-			       "rdma::%u; one that listens by tcp is tcp:%s",
-			       name, ask->to->port, ask->to->host);
-	case -ETIMEDOUT:
-		return err_set(
-			code,
-			"server %s did not answer in time: is the address right, and has that "
-			"machine an RDMA device?",
-			name);
-	case -ENETUNREACH:
-	case -EHOSTUNREACH:
-		return err_set(code,
-			       "server %s can't be reached from here: check address and routes",
-			       name);
-	default:
-		return err_set(code, "server %s: can't connect (%s): %s", name,
-			       rdma_event_str(c->what), strerror(-code));
-	}
+	return err_set(c->code, "%s", c->text);
 }
 
-static int code_of(const struct verbs_conn *c)
+size_t verbs_refusal(const struct verbs_conn *c, const uint8_t **words)
 {
-	if (c->what == RDMA_CM_EVENT_REJECTED)
-		return c->status == REJECT_NOBODY || c->status == REJECT_BY_PEER || c->status < 0
-			       ? -ECONNREFUSED
-			       : -EPROTO;
-	if (c->what == RDMA_CM_EVENT_UNREACHABLE)
-		return -ETIMEDOUT;
-	return c->status < 0 ? c->status : -EIO;
+	*words = c->refusal;
+	return c->refusal_bytes;
 }
 
-/* Until the step that was begun has ended, well or not. */
-static int wait_step(struct verbs_host *h, struct verbs_conn *c, uint64_t deadline_ns)
-{
-	struct pollfd p = {.fd = h->channel->fd, .events = POLLIN};
-	struct verbs_event ignored; /* the other connection's end shows when it is used */
-
-	for (;;) {
-		uint64_t now = verbs_now_ns();
-		int rc = verbs_next(h, &ignored);
-
-		if (rc < 0)
-			return rc;
-		if (c->state == CONN_FAILED || c->state == CONN_OVER)
-			return code_of(c);
-		if (c->state != CONN_WAITS)
-			return 0;
-		if (now >= deadline_ns)
-			return -ETIMEDOUT;
-		if (!rc && poll(&p, 1, (int)((deadline_ns - now) / 1000000) + 1) < 0 &&
-		    errno != EINTR)
-			return -errno;
-	}
-}
-
-static int ms_until(uint64_t deadline_ns)
-{
-	uint64_t now = verbs_now_ns();
-
-	return deadline_ns > now ? (int)((deadline_ns - now) / 1000000) + 1 : 1;
-}
-
-static int find_way(struct verbs_host *h, struct verbs_conn *c, struct sockaddr *to,
-		    uint64_t deadline_ns)
-{
-	uint8_t timeout = ACK_TIMEOUT;
-	int rc;
-
-	c->state = CONN_WAITS;
-	rc = rdma_resolve_addr(c->id, NULL, to, ms_until(deadline_ns)) ? -errno : 0;
-	if (!rc)
-		rc = wait_step(h, c, deadline_ns);
-	if (rc)
-		return rc;
-	if (rdma_set_option(c->id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout,
-			    sizeof(timeout)))
-		c->status = 0; /* iWARP has TCP's time-outs */
-	c->state = CONN_WAITS;
-	rc = rdma_resolve_route(c->id, ms_until(deadline_ns)) ? -errno : 0;
-	return rc ? rc : wait_step(h, c, deadline_ns);
-}
-
-static int own_domain(struct verbs_conn *c, struct verbs_conn *beside, unsigned int depth)
-{
-	struct verbs_domain *d = beside ? beside->domain : NULL;
-	int rc;
-
-	if (beside && beside->id->verbs != c->id->verbs)
-		return err_set(-EXDEV, "RDMA: two connections to one server go by two devices");
-	if (!beside) {
-		rc = verbs_domain_open(c->id, &d);
-		if (rc)
-			return rc;
-	}
-	rc = verbs_conn_make(c, d, depth);
-	if (!beside)
-		verbs_domain_put(d); /* the connection has it now */
-	return rc;
-}
-
-static int go_there(struct verbs_host *h, struct verbs_conn *c, const struct verbs_asking *ask)
-{
-	struct rdma_conn_param param = {.private_data = ask->words,
-					.private_data_len = (uint8_t)ask->words_bytes,
-					.responder_resources = (uint8_t)c->domain->nr_reads,
-					.initiator_depth = (uint8_t)c->domain->nr_reads,
-					.retry_count = NR_RETRIES,
-					.rnr_retry_count = NR_RETRIES};
-
-	c->state = CONN_WAITS;
-	if (rdma_connect(c->id, &param))
-		return -errno;
-	return wait_step(h, c, ask->deadline_ns);
-}
-
-static int connect_to(struct verbs_host *h, struct verbs_asking *ask, struct sockaddr *to,
-		      struct verbs_conn *c)
-{
-	int rc = find_way(h, c, to, ask->deadline_ns);
-
-	if (rc)
-		return say_why_not(ask, c, rc);
-	rc = own_domain(c, ask->beside, ask->depth);
-	if (rc)
-		return rc;
-	rc = go_there(h, c, ask);
-	ask->refusal_bytes = c->refusal_bytes;
-	memcpy(ask->refusal, c->refusal, c->refusal_bytes);
-	if (rc == -ECONNREFUSED && c->status == REJECT_BY_PEER)
-		return rc;
-	return rc ? say_why_not(ask, c, rc) : 0;
-}
-
-int verbs_connect(struct verbs_host *h, struct verbs_asking *ask, struct verbs_conn **out)
+int verbs_ask(struct verbs_host *h, const struct verbs_asking *ask, uint64_t deadline_ns,
+	      struct verbs_conn **out)
 {
 	struct addrinfo *list = NULL;
 	struct rdma_cm_id *id;
 	struct verbs_conn *c;
-	int rc = net_resolve(ask->to, ask->deadline_ns, &list);
+	int rc = net_resolve(&ask->to, deadline_ns, &list);
 
-	assert(ask->words_bytes <= VERBS_KNOCK_BYTES);
-	ask->refusal_bytes = 0;
+	assert(ask->words_bytes <= VERBS_KNOCK_BYTES && ask->to.host[0]);
 	if (rc)
 		return rc;
 	if (rdma_create_id(h->channel, &id, NULL, RDMA_PS_TCP)) {
@@ -318,15 +307,53 @@ int verbs_connect(struct verbs_host *h, struct verbs_asking *ask, struct verbs_c
 		return err_set(-errno, "RDMA: can't begin a connection: %s", strerror(errno));
 	}
 	c = conn_new(id);
-	rc = c ? connect_to(h, ask, list->ai_addr, c) : err_set(-ENOMEM, "out of memory");
+	if (!c) {
+		rdma_destroy_id(id);
+		freeaddrinfo(list);
+		return err_set(-ENOMEM, "out of memory");
+	}
+	c->ask = *ask;
+	c->wanted = ask->in ? verbs_domain_get(ask->in) : NULL;
+	if (rdma_resolve_addr(id, NULL, list->ai_addr, STEP_MS))
+		rc = say_why_not(&ask->to, -errno, "no such address");
 	freeaddrinfo(list);
-	if (!rc)
-		*out = c;
-	else if (c)
+	if (rc)
 		verbs_close(c);
 	else
-		rdma_destroy_id(id);
+		*out = c;
 	return rc;
+}
+
+/* Until @c is decided. Ends of others show again when they are used. */
+static int wait_for(struct verbs_host *h, const struct verbs_conn *c, uint64_t deadline_ns)
+{
+	struct pollfd p = {.fd = h->channel->fd, .events = POLLIN};
+	struct verbs_event ev;
+
+	for (;;) {
+		uint64_t now = verbs_now_ns();
+		int rc = verbs_next(h, &ev);
+
+		if (rc < 0)
+			return err_set(rc, "RDMA: %s", strerror(-rc));
+		if (c->state == CONN_OPEN)
+			return 0;
+		if (c->state != CONN_COMES)
+			return verbs_failure(c);
+		if (now >= deadline_ns)
+			return say_why_not(&c->ask.to, -ETIMEDOUT, "");
+		if (!rc && poll(&p, 1, (int)((deadline_ns - now) / 1000000) + 1) < 0 &&
+		    errno != EINTR)
+			return err_set(-errno, "RDMA: %s", strerror(errno));
+	}
+}
+
+int verbs_connect(struct verbs_host *h, const struct verbs_asking *ask, uint64_t deadline_ns,
+		  struct verbs_conn **out)
+{
+	int rc = verbs_ask(h, ask, deadline_ns, out);
+
+	return rc ? rc : wait_for(h, *out, deadline_ns);
 }
 
 /* ---- letting in ---- */
@@ -393,19 +420,18 @@ void verbs_unlisten(struct verbs_listener *l)
 	free(l);
 }
 
-int verbs_admit(struct verbs_conn *c, struct verbs_conn *beside)
+int verbs_admit(struct verbs_conn *c, struct verbs_domain *d)
 {
 	struct rdma_conn_param param = {.rnr_retry_count = NR_RETRIES};
-	int rc = own_domain(c, beside, 0);
+	unsigned int nr_reads;
+	int rc;
 
+	c->wanted = d ? verbs_domain_get(d) : NULL;
+	rc = own_domain(c, 0);
 	if (rc)
 		return rc;
-	/* As many reads at once as it asked for, if this device can. */
-	param.responder_resources =
-		(uint8_t)(c->status < (int)c->domain->nr_reads ? c->status
-							       : (int)c->domain->nr_reads);
-	param.initiator_depth = param.responder_resources;
-	c->state = CONN_WAITS;
+	nr_reads = c->nr_reads < c->domain->nr_reads ? c->nr_reads : c->domain->nr_reads;
+	param.responder_resources = param.initiator_depth = (uint8_t)nr_reads;
 	if (rdma_accept(c->id, &param))
 		return err_set(-errno, "RDMA device %s: can't accept: %s", c->domain->name,
 			       strerror(errno));
@@ -428,6 +454,7 @@ void verbs_close(struct verbs_conn *c)
 	if (c->state == CONN_OPEN && rdma_disconnect(c->id))
 		c->state = CONN_OVER;
 	verbs_conn_unmake(c);
+	verbs_domain_put(c->wanted);
 	rdma_destroy_id(c->id);
 	free(c);
 }

@@ -30,8 +30,7 @@ struct post {
 };
 
 enum conn_state {
-	CONN_WAITS, /* for the answer to a step of rdma_cm */
-	CONN_STEP,  /* that has come */
+	CONN_COMES, /* it is not decided yet */
 	CONN_OPEN,
 	CONN_FAILED,
 	CONN_OVER,
@@ -74,8 +73,11 @@ struct verbs_conn {
 	void *owner;
 
 	enum conn_state state;
-	int status; /* of rdma_cm, with CONN_FAILED */
-	enum rdma_cm_event_type what;
+	struct verbs_domain *wanted; /* held: the one to be in; NULL: one of its own */
+	struct verbs_asking ask;     /* to.host[0]: this side asked */
+	unsigned int nr_reads;	     /* that the other side will have under way, where that asked */
+	int code;		     /* with CONN_FAILED, and the text of it */
+	char text[256];
 	uint8_t refusal[VERBS_REFUSAL_BYTES];
 	size_t refusal_bytes;
 
@@ -97,7 +99,6 @@ struct verbs_conn {
 
 /* A domain for connections through @id's device. 0 or -errno with err text. */
 int verbs_domain_open(struct rdma_cm_id *id, struct verbs_domain **out);
-void verbs_domain_put(struct verbs_domain *d);
 
 /* The queue pair of @c in @d, ready for words. 0 or -errno with err text. */
 int verbs_conn_make(struct verbs_conn *c, struct verbs_domain *d, unsigned int depth);

@@ -115,7 +115,11 @@ struct wire_error {
 	char text[WIRE_TEXT_MAX_BYTES + 1];
 };
 
-/* Also what a connection by RDMA begins with, before HELLO: session 0 is a new one. */
+/*
+ * Also what a connection by RDMA is asked for with: session 0 is a new one, which HELLO is
+ * to begin. Its request is the number of the connection in its session, 0 or 1: one that
+ * broke is replaced.
+ */
 struct wire_join {
 	uint64_t session;
 	uint8_t token[WIRE_TOKEN_BYTES];
