@@ -77,10 +77,9 @@ void rmemd_start(struct rmemd *r, const char *const *args)
 
 static void read_log(struct rmemd *r);
 
-/* It says which port it got. */
-static void wait_for_port(struct rmemd *r)
+/* It says which port it got at @said. */
+static int wait_for_port(struct rmemd *r, const char *said)
 {
-	static const char said[] = "listening on tcp:127.0.0.1:";
 	const char *at = NULL;
 
 	for (int ms = 0; ms < PATIENCE_MS && !at; ms += STEP_US / 1000) {
@@ -89,7 +88,13 @@ static void wait_for_port(struct rmemd *r)
 		at = strstr(r->log, said);
 	}
 	assert_non_null(at);
-	snprintf(r->tcp_rest, sizeof(r->tcp_rest), "127.0.0.1:%d", atoi(at + strlen(said)));
+	return atoi(at + strlen(said));
+}
+
+static void take_tcp_port(struct rmemd *r)
+{
+	snprintf(r->tcp_rest, sizeof(r->tcp_rest), "127.0.0.1:%d",
+		 wait_for_port(r, "listening on tcp:127.0.0.1:"));
 	r->tcp_spec = (struct spec){.scheme = (char *)"tcp", .rest = r->tcp_rest};
 	assert_int_equal(net_addr_parse(NET_TCP, r->tcp_rest, false, &r->addr), 0);
 }
@@ -101,7 +106,21 @@ void rmemd_start_tcp(struct rmemd *r, const char *const *args)
 	for (int i = 0; i + 3 < MAX_ARGS && args[i]; i++)
 		all[i + 2] = args[i];
 	rmemd_start(r, all);
-	wait_for_port(r);
+	take_tcp_port(r);
+}
+
+void rmemd_start_rdma(struct rmemd *r, const char *address, const char *const *args)
+{
+	const char *all[MAX_ARGS + 1] = {"--listen", NULL};
+	char listen[64], said[96];
+
+	snprintf(listen, sizeof(listen), "rdma:%s:0", address);
+	snprintf(said, sizeof(said), "listening on rdma:%s:", address);
+	all[1] = listen;
+	for (int i = 0; i + 3 < MAX_ARGS && args[i]; i++)
+		all[i + 2] = args[i];
+	rmemd_start_tcp(r, all);
+	snprintf(r->rdma_rest, sizeof(r->rdma_rest), "%s:%d", address, wait_for_port(r, said));
 }
 
 static void read_log(struct rmemd *r)

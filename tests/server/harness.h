@@ -30,6 +30,7 @@ struct rmemd {
 	struct net_addr addr; /* of tcp_start() */
 	char tcp_rest[64];
 	struct spec tcp_spec; /* tcp:127.0.0.1:port */
+	char rdma_rest[64];   /* of rmemd_start_rdma() */
 };
 
 /* Makes the folder; starts nothing. */
@@ -40,6 +41,9 @@ void rmemd_start(struct rmemd *r, const char *const *args);
 
 /* The same, listening on a free port of 127.0.0.1 too. */
 void rmemd_start_tcp(struct rmemd *r, const char *const *args);
+
+/* The same, listening by RDMA on a free port of @address too. */
+void rmemd_start_rdma(struct rmemd *r, const char *address, const char *const *args);
 
 /* Starts it with @args alone. */
 void rmemd_spawn(struct rmemd *r, const char *const *args);
