@@ -19,14 +19,9 @@
 
 const struct store_type *const *session_stores(void)
 {
-	static const struct store_type *const types[] = {&store_ram_type,
-							 &store_shm_type,
-							 &store_tcp_type,
-							 &store_rdma_type,
-							 &store_file_type,
-							 &store_fault_type,
-							 &store_mirror_type,
-							 NULL};
+	static const struct store_type *const types[] = {
+		&store_ram_type,  &store_shm_type,   &store_tcp_type,	 &store_rdma_type,
+		&store_file_type, &store_fault_type, &store_mirror_type, NULL};
 
 	return types;
 }

@@ -29,4 +29,7 @@ void doctor_fix(struct doctor_result *out, const char *fmt, ...)
 /* Connects to the server, leases a little, gives it back. */
 void doctor_look_server(const char *spec, struct doctor_result *out);
 
+/* Devices, their ports and addresses, and memory to lock for them. */
+void doctor_look_rdma(struct doctor_result *out);
+
 #endif

@@ -309,6 +309,7 @@ const struct doctor_check doctor_checks[] = {
 	{"control group", look_cgroup},
 	{"swap", look_swap},
 	{"BPF", look_bpf},
+	{"RDMA", doctor_look_rdma},
 	{"rmemd", look_rmemd},
 };
 

@@ -11,7 +11,7 @@
 #include "tools/help.h"
 
 static const struct cli_command *const command[] = {
-	&cli_run, &cli_attach, &cli_ctl, &cli_stat, &cli_top, &cli_doctor, NULL,
+	&cli_run, &cli_attach, &cli_ctl, &cli_stat, &cli_top, &cli_bench, &cli_doctor, NULL,
 };
 
 static void print_version(void)
@@ -19,7 +19,7 @@ static void print_version(void)
 	printf("rmem %s\n", RMEM_VERSION);
 	for (const struct store_type *const *t = session_stores(); *t; t++)
 		printf("%s+%s", t == session_stores() ? "" : " ", (*t)->scheme);
-	printf(" +uffd-move -bpf x86-64\n");
+	printf(" +uffd-move +bpf x86-64\n");
 }
 
 /* A descriptor of ours must never become somebody's standard output. */

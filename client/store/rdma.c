@@ -6,13 +6,11 @@
  * for no longer than it usually takes, completions are looked for; then they are waited for.
  */
 #include <errno.h>
-#include <numa.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -35,9 +33,8 @@
 struct rdma_store {
 	struct store store;
 	struct rdma_session session;
-	struct verbs_region *region;
-	char *staging;
-	struct rlane *lane; /* RDMA_NR_LANES of them */
+	struct verbs_region *region; /* the staging arena */
+	struct rlane *lane;	     /* RDMA_NR_LANES of them */
 	struct rejoin rejoin[RDMA_NR_LANES];
 	struct rlane_done done;
 	int epoll_fd, timer_fd, event_fd;
@@ -385,11 +382,6 @@ static void close_fd(int fd)
 		close(fd);
 }
 
-static size_t staging_bytes(void)
-{
-	return (size_t)(RDMA_URGENT_DEPTH + RDMA_BULK_DEPTH) * PAGE_BYTES;
-}
-
 static void rdma_store_close(struct store *s)
 {
 	struct rdma_store *r = to_rdma(s);
@@ -401,8 +393,6 @@ static void rdma_store_close(struct store *s)
 		rejoin_end(&r->rejoin[i]);
 	rdma_session_close(&r->session);
 	verbs_release(r->region);
-	if (r->staging)
-		munmap(r->staging, staging_bytes());
 	close_fd(r->event_fd);
 	close_fd(r->timer_fd);
 	close_fd(r->epoll_fd);
@@ -458,25 +448,14 @@ static int open_fds(struct rdma_store *r)
 	return 0;
 }
 
-/* Near the device, where it is near to one. */
-static int open_staging(struct rdma_store *r)
-{
-	struct verbs_domain *d = r->session.domain;
-	void *p = mmap(NULL, staging_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		       -1, 0);
-
-	if (p == MAP_FAILED)
-		return err_set(-ENOMEM, "store rdma: out of memory");
-	r->staging = p;
-	if (verbs_node(d) >= 0 && numa_available() >= 0 && verbs_node(d) <= numa_max_node())
-		numa_tonode_memory(p, staging_bytes(), verbs_node(d));
-	return verbs_register(d, p, staging_bytes(), false, &r->region);
-}
-
 static int open_lanes(struct rdma_store *r)
 {
-	char *at = r->staging;
+	size_t bytes = (size_t)(RDMA_URGENT_DEPTH + RDMA_BULK_DEPTH) * PAGE_BYTES;
+	int rc = verbs_allocate(r->session.domain, bytes, &r->region);
+	char *at = rc ? NULL : verbs_memory(r->region);
 
+	if (rc)
+		return rc;
 	r->lane = calloc(RDMA_NR_LANES, sizeof(*r->lane));
 	if (!r->lane)
 		return err_set(-ENOMEM, "store rdma: out of memory");
@@ -510,8 +489,6 @@ static int rdma_open_store(const struct spec *spec, const struct store_open_args
 		rc = rdma_session_lease(&r->session);
 	if (!rc)
 		rc = open_fds(r);
-	if (!rc)
-		rc = open_staging(r);
 	if (!rc)
 		rc = open_lanes(r);
 	if (rc) {

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <numa.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,10 +172,34 @@ int verbs_register(struct verbs_domain *d, void *at, size_t bytes, bool is_share
 	return 0;
 }
 
+int verbs_allocate(struct verbs_domain *d, size_t bytes, struct verbs_region **out)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int rc;
+
+	if (p == MAP_FAILED)
+		return err_set(-ENOMEM, "out of memory");
+	if (d->node >= 0 && numa_available() >= 0 && d->node <= numa_max_node())
+		numa_tonode_memory(p, bytes, d->node);
+	rc = verbs_register(d, p, bytes, false, out);
+	if (rc)
+		munmap(p, bytes);
+	else
+		(*out)->own = p;
+	return rc;
+}
+
+char *verbs_memory(const struct verbs_region *r)
+{
+	return r->mr->addr;
+}
+
 void verbs_release(struct verbs_region *r)
 {
 	if (!r)
 		return;
+	if (r->own)
+		munmap(r->own, r->mr->length);
 	ibv_dereg_mr(r->mr);
 	verbs_domain_put(r->domain);
 	free(r);
@@ -490,7 +515,8 @@ static bool take_message(struct verbs_conn *c, const struct ibv_wc *wc, struct v
 {
 	int res = res_of(wc->status);
 
-	if (res && c->is_broken)
+	/* What was posted and comes back broken says more. */
+	if (res && (c->is_broken || c->head != c->done))
 		return false;
 	c->is_broken |= res != 0;
 	*out = (struct verbs_done){.conn = c,

@@ -25,8 +25,8 @@
 #define VERBS_KNOCK_BYTES   56	/* what can be said with the asking for a connection ... */
 #define VERBS_REFUSAL_BYTES 148 /* ... and with a no */
 #define VERBS_MESSAGE_BYTES 512
-#define VERBS_DOMAIN_CONNS  4 /* two, and those that replace them */
-#define VERBS_ROUND	    160 /* in one verbs_poll() of so many there is all, of those without posts */
+#define VERBS_DOMAIN_CONNS  4	/* two, and those that replace them */
+#define VERBS_ROUND	    160 /* one verbs_poll() of so many tells all, where no pages travel */
 
 struct verbs_host;
 struct verbs_listener;
@@ -139,6 +139,11 @@ int verbs_domain_fd(const struct verbs_domain *d);
  */
 int verbs_register(struct verbs_domain *d, void *at, size_t bytes, bool is_shared,
 		   struct verbs_region **out) __attribute__((warn_unused_result));
+
+/* The same for @bytes of new memory near the device, which go with the region. */
+int verbs_allocate(struct verbs_domain *d, size_t bytes, struct verbs_region **out)
+	__attribute__((warn_unused_result));
+char *verbs_memory(const struct verbs_region *r);
 
 /* Nobody reaches it from here on. After the connections that it was shared on. NULL: nothing. */
 void verbs_release(struct verbs_region *r);

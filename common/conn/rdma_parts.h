@@ -59,6 +59,7 @@ struct verbs_domain {
 struct verbs_region {
 	struct verbs_domain *domain;
 	struct ibv_mr *mr;
+	void *own; /* memory that goes with it, or NULL */
 };
 
 struct window {

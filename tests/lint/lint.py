@@ -57,7 +57,7 @@ CALLS = {
     r"\bMHD_[a-z_]+\(": r"common/metrics/http\.c",
     r"\b(initscr|newterm|endwin|getch)\(": r"tools/[a-z_]*terminal\.c",
     r"\bSYS_bpf\b|\bbpf_[a-z_]+\(": r"(bpf/.*|.*bpf[a-z_]*\.[ch]|tools/doctor[a-z_]*\.c)",
-    r"\bnuma_[a-z_]+\(|\bmbind\(": r"server/[a-z_]*\.[ch]",
+    r"\bnuma_[a-z_]+\(|\bmbind\(": r"(server|common/conn)/(slab|rdma)[a-z_]*\.[ch]",
 }
 
 MAX_FILE, MAX_FUNCTION, COLUMNS = 900, 150, 100

@@ -62,6 +62,13 @@ static const struct wire_msg every_message[] = {
 	 .request = 13,
 	 .run = {.slab = 1ULL << 40, .off_bytes = 1 << 20, .nr_pages = WIRE_RUN_MAX_PAGES}},
 	{.type = WIRE_WRITTEN, .request = 13},
+	{.type = WIRE_LEASED,
+	 .request = 15,
+	 .leased = {.access = WIRE_ACCESS_RDMA,
+		    .key = UINT32_MAX,
+		    .address = 1ULL << 47,
+		    .slab = 3,
+		    .bytes = 64 << 20}},
 };
 #define NR_MESSAGES (sizeof(every_message) / sizeof(every_message[0]))
 
@@ -330,7 +337,8 @@ static void contradictions_are_refused(void **state)
 	BREAK(2, lease.nr_slabs = 0);
 	BREAK(2, lease.nr_slabs = WIRE_LEASE_MAX_SLABS + 1);
 	BREAK(3, leased.access = 0);
-	BREAK(3, leased.access = 3);
+	BREAK(3, leased.access = 4);
+	BREAK(3, leased.access = WIRE_ACCESS_RDMA); /* without an address */
 	BREAK(3, leased.key = 1);
 	BREAK(3, leased.address = 1);
 	BREAK(3, leased.bytes = 0);
@@ -340,6 +348,8 @@ static void contradictions_are_refused(void **state)
 	BREAK(7, error.code = 0);
 	BREAK(7, error.free_bytes = 3);
 	BREAK(8, leased.key = 1);
+	BREAK(NR_MESSAGES - 1, leased.address = 0);
+	BREAK(NR_MESSAGES - 1, leased.address = UINT64_MAX - 4096);
 	BREAK(11, run.nr_pages = 0);
 	BREAK(11, run.nr_pages = 2); /* beyond the largest slab */
 	BREAK(11, run.off_bytes = 100);
