@@ -52,6 +52,14 @@ static int whole_loss(const struct mirror *m)
 	return mirror_live(m) ? 0 : err_set(-EPIPE, "all copies of the mirror are lost");
 }
 
+/* A store may change its mind about this with each request. */
+static void note_quick(struct mirror *m)
+{
+	m->store.quick = false;
+	for (unsigned int c = 0; c < m->nr; c++)
+		m->store.quick |= m->copy[c].store && m->copy[c].store->quick;
+}
+
 static int run(struct mirror *m)
 {
 	flights_run(m);
@@ -61,6 +69,7 @@ static int run(struct mirror *m)
 		flights_run(m);
 	}
 	set_timer(m, false);
+	note_quick(m);
 	return whole_loss(m);
 }
 
@@ -180,7 +189,6 @@ static int watch_fd(const struct mirror *m, int fd)
 
 int mirror_watch(struct mirror *m, struct store *kid)
 {
-	m->store.quick |= kid->quick;
 	return watch_fd(m, kid->ops->pollfd(kid));
 }
 

@@ -27,6 +27,14 @@ static struct store *part_of(const struct pool *p, uint64_t *slot)
 	return p->part[i];
 }
 
+/* A store may change its mind about this with each request. */
+static void note_quick(struct pool *p)
+{
+	p->store.quick = false;
+	for (unsigned int i = 0; i < p->nr; i++)
+		p->store.quick |= p->part[i]->quick;
+}
+
 /* Requests for one part, together: a store that combines neighbours must see them. */
 static unsigned int take_run(const struct pool *p, const struct store_req *req, unsigned int nr,
 			     struct store_req *run, struct store **part)
@@ -62,6 +70,7 @@ static int pool_submit(struct store *s, const struct store_req *req, unsigned in
 		if ((unsigned int)n < want)
 			break;
 	}
+	note_quick(p);
 	return (int)taken;
 }
 
@@ -83,6 +92,7 @@ static int pool_reap(struct store *s, struct store_done *out, unsigned int max)
 			got += (unsigned int)n;
 	}
 	p->turn++;
+	note_quick(p);
 	return got ? (int)got : lost;
 }
 
@@ -151,12 +161,12 @@ int store_pool_open(struct store *const *part, unsigned int nr, struct store **o
 	for (unsigned int i = 0; i < nr; i++) {
 		p->part[p->nr++] = part[i];
 		p->store.nr_slots += part[i]->nr_slots;
-		p->store.quick |= part[i]->quick;
 		if (part[i]->copies > p->store.copies)
 			p->store.copies = part[i]->copies;
 		if (!err)
 			err = watch_part(p, part[i]);
 	}
+	note_quick(p);
 	if (err) {
 		pool_close(&p->store);
 		return err;
