@@ -163,7 +163,7 @@ static void on_knock(struct server *s, const struct verbs_event *ev)
 	else {
 		rc = at ? join(s, ev->conn, at, in.request) : admit(s, ev->conn, NULL, 0);
 		if (rc)
-			log_error("can't take a client by RDMA: %s", err_text(rc));
+			log_warn("a connection by RDMA did not come about: %s", err_text(rc));
 	}
 }
 

@@ -182,7 +182,7 @@ static int on_message(struct rdma_store *r, struct rejoin *j, const struct verbs
 	rc = rejoin_message(j, done);
 	if (rc || j->state != REJOIN_WHOLE)
 		return rc;
-	log_info("connected again server=%s", r->session.server);
+	log_warn("connected again server=%s", r->session.server);
 	rlane_again(&r->lane[j->lane]);
 	return post_lane(r, j->lane, now);
 }

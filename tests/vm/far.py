@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""far.py RMEM TORTURE WHAT: a job in this guest, its memory in the other one by RDMA, and
+something happens to the wire or to the other guest. Runs in the main guest of
+tests/vm/run --peer 'rmemd --listen rdma:10.9.0.1 ...'."""
+
+import os
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../system"))
+# pylint: disable=wrong-import-position
+from rmemtest import MIB, Run, check, main  # noqa: E402
+
+JOB_MIB, LOCAL_MIB, REMOTE_MIB = 32, 16, 128
+JOB_MS = 9000  # of emulated time: a second here is about a twentieth of one
+TIMEOUT_S = 150
+PAUSE_S = 3
+
+
+def sh(*command):
+    subprocess.run(command, check=True)
+
+
+def peer(what):
+    sh("vm-peer", what)
+
+
+def far_spec(more=""):
+    return f"rdma:{os.environ['RMEM_VM_PEER_IP']}{more}"
+
+
+def start(rmem, torture, spec):
+    return Run(rmem, [torture, str(JOB_MIB), str(JOB_MS)], LOCAL_MIB * MIB, REMOTE_MIB * MIB,
+               [spec], sample=False)
+
+
+def expect_good(run, what):
+    """The job looks at each of its bytes itself."""
+    status = run.wait(TIMEOUT_S)
+    check(status == 0 and "torture: ok" in run.stdout,
+          f"{what}: status {status}\n{run.stdout[-500:]}{run.stderr[-2000:]}")
+    st = run.stats()
+    check(st["pages"]["fetched"] > 0, f"{what}: nothing was fetched")
+    print(f"{what}: ok, {run.wall:.1f} s, fetched {st['pages']['fetched']}, longest stall "
+          f"{st['fault_latency_ns']['max'] / 1e9:.2f} s", flush=True)
+    return st
+
+
+def untouched(rmem, torture):
+    with start(rmem, torture, far_spec()) as run:
+        expect_good(run, "untouched")
+        run.nothing_left()
+
+
+def paused(rmem, torture):
+    """For longer than the device tries: the connections break, and are made anew."""
+    with start(rmem, torture, far_spec()) as run:
+        time.sleep(3)
+        peer("stop")
+        time.sleep(PAUSE_S)
+        peer("cont")
+        st = expect_good(run, "peer paused")
+        check(st["fault_latency_ns"]["max"] >= 1e9, "the pause was not felt")
+        check("connected again" in run.stderr, f"nothing broke\n{run.stderr[-2000:]}")
+        run.nothing_left()
+
+
+def lossy(rmem, torture):
+    netdev = os.environ["RMEM_VM_NETDEV"]
+    sh("modprobe", "sch_netem")
+    sh("tc", "qdisc", "add", "dev", netdev, "root", "netem", "loss", "1%", "delay", "1ms")
+    try:
+        with start(rmem, torture, far_spec()) as run:
+            expect_good(run, "1 % lost, 1 ms late")
+            run.nothing_left()
+    finally:
+        sh("tc", "qdisc", "del", "dev", netdev, "root")
+
+
+def cut(rmem, torture):
+    """The way is gone for a while, and with it the address of the device."""
+    netdev = os.environ["RMEM_VM_NETDEV"]
+    with start(rmem, torture, far_spec()) as run:
+        time.sleep(3)
+        sh("ip", "link", "set", netdev, "down")
+        time.sleep(PAUSE_S)
+        sh("ip", "link", "set", netdev, "up")
+        expect_good(run, "link down")
+        run.nothing_left()
+
+
+def killed(rmem, torture):
+    """The machine loses its power: nobody hangs up."""
+    with start(rmem, torture, far_spec(",timeout=4")) as run:
+        time.sleep(3)
+        peer("kill")
+        began = time.monotonic()
+        status = run.wait(TIMEOUT_S)
+        took = time.monotonic() - began
+        check(status == 125, f"peer killed: status {status}\n{run.stderr[-2000:]}")
+        check(far_spec() in run.stderr and "can't be reached any more" in run.stderr,
+              f"peer killed: what is said?\n{run.stderr[-2000:]}")
+        check(took < 15, f"peer killed: stopped only after {took:.1f} s")
+        run.nothing_left()
+    print(f"peer killed: ok, stopped after {took:.1f} s", flush=True)
+
+
+def mirrored(rmem, torture):
+    with start(rmem, torture, f"mirror({far_spec()},ram)") as run:
+        time.sleep(3)
+        peer("kill")
+        run.wait_for_words("is lost", 10)
+        expect_good(run, "peer killed, mirrored")
+        run.nothing_left()
+
+
+WHAT = {f.__name__: f for f in (untouched, paused, lossy, cut, killed, mirrored)}
+
+
+def far(rmem, torture, *what):
+    for name in what:
+        WHAT[name](rmem, torture)
+
+
+if __name__ == "__main__":
+    main(lambda: far(*sys.argv[1:]))
