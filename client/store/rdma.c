@@ -204,7 +204,7 @@ static int on_done(struct rdma_store *r, const struct verbs_done *done, uint64_t
 		return broke(r, &r->rejoin[name], done, now);
 	if (done->is_message)
 		return on_message(r, &r->rejoin[name], done, now);
-	posted_ns = rlane_finish(&r->lane[name]);
+	posted_ns = rlane_finish(&r->lane[name], done->id);
 	if (name == RDMA_URGENT)
 		note_time(r, now - posted_ns);
 	return 0;

@@ -68,7 +68,8 @@ static struct verbs_op op_of(const struct rlane *l, const struct rlane_run *run)
 				 .local = staging_of(l, run->page),
 				 .bytes = run->nr_pages * (uint32_t)PAGE_BYTES,
 				 .remote = slab->address + run->slot % pages_a_slab(l) * PAGE_BYTES,
-				 .key = slab->key[l->name]};
+				 .key = slab->key[l->name],
+				 .id = (uint64_t)(run - l->run)};
 }
 
 int rlane_post(struct rlane *l, uint64_t now_ns)
@@ -76,9 +77,11 @@ int rlane_post(struct rlane *l, uint64_t now_ns)
 	struct verbs_op op[RLANE_MAX_PAGES];
 	unsigned int nr = 0;
 
-	while (l->run_posted != l->run_head) {
-		struct rlane_run *run = &l->run[l->run_posted++ % l->nr_pages];
+	for (; l->run_posted != l->run_head; l->run_posted++) {
+		struct rlane_run *run = &l->run[l->run_posted % l->nr_pages];
 
+		if (run->is_done)
+			continue; /* on the connection before */
 		run->posted_ns = now_ns;
 		op[nr++] = op_of(l, run);
 	}
@@ -90,19 +93,29 @@ void rlane_again(struct rlane *l)
 	l->run_posted = l->run_tail;
 }
 
-uint64_t rlane_finish(struct rlane *l)
+static void hand_over(const struct rlane *l, const struct rlane_run *run)
 {
-	const struct rlane_run *run = &l->run[l->run_tail++ % l->nr_pages];
 	struct rlane_done *d = l->done;
 
-	assert(run->page == l->page_tail);
 	for (uint32_t i = 0; i < run->nr_pages; i++) {
-		const struct rlane_page *p = &l->page[l->page_tail % l->nr_pages];
+		const struct rlane_page *p = &l->page[(run->page + i) % l->nr_pages];
 
 		if (run->op == STORE_READ)
-			memcpy(p->buf, staging_of(l, l->page_tail), PAGE_BYTES);
+			memcpy(p->buf, staging_of(l, run->page + i), PAGE_BYTES);
 		d->done[d->head++ % RLANE_MAX_DONE] = (struct store_done){.tag = p->tag};
-		l->page_tail++;
+	}
+}
+
+uint64_t rlane_finish(struct rlane *l, uint64_t id)
+{
+	struct rlane_run *run = &l->run[id];
+
+	assert(id < l->nr_pages && !run->is_done);
+	hand_over(l, run);
+	run->is_done = true;
+	while (l->run_tail != l->run_head && l->run[l->run_tail % l->nr_pages].is_done) {
+		l->page_tail += l->run[l->run_tail % l->nr_pages].nr_pages;
+		l->run_tail++;
 	}
 	return run->posted_ns;
 }

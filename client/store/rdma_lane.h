@@ -2,8 +2,8 @@
 /*
  * lane: one queue pair of a store and the requests on it. Pages travel through a staging
  * arena that is registered once; the caller's memory never is. Neighbouring slots of the
- * same kind become one run, which is one read or write, until it is posted. What was
- * posted is done in order, so both rings have one end each:
+ * same kind become one run, which is one read or write, until it is posted. Runs are done
+ * in any order; their place is free when all before them are done:
  *
  *	page   [ tail .............................. head )  buffers, tags, staging
  *	run    [ tail ... posted ... not posted .... head )
@@ -31,6 +31,7 @@ struct rlane_run {
 	uint32_t page; /* its first, runs freely */
 	uint32_t nr_pages;
 	uint8_t op; /* enum store_op */
+	bool is_done;
 };
 
 /* What was completed and not yet reaped. */
@@ -63,8 +64,8 @@ bool rlane_add(struct rlane *l, const struct store_req *req);
 /* Posts what was added, at @now_ns. 0 or -errno: the connection is broken then. */
 int rlane_post(struct rlane *l, uint64_t now_ns) __attribute__((warn_unused_result));
 
-/* The run at the tail is done, well. Returns when it was posted. */
-uint64_t rlane_finish(struct rlane *l);
+/* Run @id of verbs_done is done, well. Returns when it was posted. */
+uint64_t rlane_finish(struct rlane *l, uint64_t id);
 
 /* What was posted is to be posted once more: the connection is another. */
 void rlane_again(struct rlane *l);

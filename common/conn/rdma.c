@@ -9,17 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/base/err.h"
 #include "common/conn/rdma_parts.h"
 
-#define WORDS_BYTES   ((size_t)(NR_RECV + NR_SAY) * VERBS_MESSAGE_BYTES)
-#define IS_RECV	      (1ULL << 32) /* in a work request's number; below it an index */
-#define READS_A_SIGN  4		   /* of so many one tells of all, if more follow */
-#define WRITES_A_SIGN 16
-#define POST_AT_ONCE  64
+#define WORDS_BYTES    ((size_t)(NR_RECV + NR_SAY) * VERBS_MESSAGE_BYTES)
+#define IS_RECV	       (1ULL << 32) /* in a work request's number; below it an index */
+#define READS_A_GROUP  4	    /* that have one completion, if so many are posted together */
+#define WRITES_A_GROUP 16
+#define POST_AT_ONCE   64
 
 uint64_t verbs_now_ns(void)
 {
@@ -138,6 +139,30 @@ int verbs_domain_fd(const struct verbs_domain *d)
 
 /* ---- memory ---- */
 
+/* Root may have as much as it likes; others up to their own limit. siw minds it even where
+ * the kernel does not. */
+static void raise_limit(void)
+{
+	struct rlimit limit = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) == 0 || getrlimit(RLIMIT_MEMLOCK, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_MEMLOCK, &limit))
+		return; /* then it is said which one is too low */
+}
+
+static struct ibv_mr *reg_mr(struct ibv_pd *pd, void *at, size_t bytes, int access)
+{
+	struct ibv_mr *mr = ibv_reg_mr(pd, at, bytes, access);
+
+	if (!mr && (errno == ENOMEM || errno == EPERM)) {
+		raise_limit();
+		mr = ibv_reg_mr(pd, at, bytes, access);
+	}
+	return mr;
+}
+
 static int no_region(const struct verbs_domain *d, size_t bytes, int code)
 {
 	if (code == ENOMEM)
@@ -161,7 +186,7 @@ int verbs_register(struct verbs_domain *d, void *at, size_t bytes, bool is_share
 	if (is_shared)
 		access |= d->has_windows ? IBV_ACCESS_MW_BIND
 					 : IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
-	r->mr = ibv_reg_mr(d->pd, at, bytes, access);
+	r->mr = reg_mr(d->pd, at, bytes, access);
 	if (!r->mr) {
 		free(r);
 		return no_region(d, bytes, errno);
@@ -236,7 +261,7 @@ static int make_words(struct verbs_conn *c)
 	if (p == MAP_FAILED)
 		return err_set(-ENOMEM, "out of memory");
 	c->words = p;
-	c->words_mr = ibv_reg_mr(c->domain->pd, p, WORDS_BYTES, IBV_ACCESS_LOCAL_WRITE);
+	c->words_mr = reg_mr(c->domain->pd, p, WORDS_BYTES, IBV_ACCESS_LOCAL_WRITE);
 	if (!c->words_mr)
 		return no_region(c->domain, WORDS_BYTES, errno);
 	for (unsigned int i = 0; i < NR_RECV && !rc; i++)
@@ -304,17 +329,17 @@ void verbs_conn_unmake(struct verbs_conn *c)
 
 /* ---- posting ---- */
 
-static unsigned int nr_under_way(const struct verbs_conn *c)
+static struct post *post_at(const struct verbs_conn *c, unsigned int i)
 {
-	return c->head - c->tail;
+	return &c->post[i % c->nr_posts];
 }
 
 /* The number of a work request, noted as posted. */
-static uint64_t note(struct verbs_conn *c, enum post_kind kind, uint64_t id)
+static uint64_t note(struct verbs_conn *c, enum post_kind kind, uint64_t id, bool begins_group)
 {
-	if (c->head == c->done)
+	if (c->head == c->tail)
 		c->progress_ns = verbs_now_ns();
-	c->post[c->head % c->nr_posts] = (struct post){.id = id, .kind = kind};
+	*post_at(c, c->head) = (struct post){.id = id, .kind = kind, .begins_group = begins_group};
 	return c->head++ % c->nr_posts;
 }
 
@@ -323,8 +348,10 @@ static int post_one(struct verbs_conn *c, enum post_kind kind, struct ibv_send_w
 	struct ibv_send_wr *bad;
 	int rc;
 
+	if (c->head - c->tail == c->nr_posts)
+		return -EAGAIN;
 	wr->send_flags |= IBV_SEND_SIGNALED;
-	wr->wr_id = note(c, kind, 0);
+	wr->wr_id = note(c, kind, 0, true);
 	rc = ibv_post_send(c->id->qp, wr, &bad);
 	if (rc)
 		c->head--;
@@ -408,11 +435,14 @@ int verbs_probe(struct verbs_conn *c)
 	return rc;
 }
 
-static bool is_signalled(const struct verbs_op *op, unsigned int i, unsigned int nr)
+/* As many of one kind as are to have one completion. */
+static unsigned int group_of(const struct verbs_op *op, unsigned int nr)
 {
-	unsigned int every = op[i].is_write ? WRITES_A_SIGN : READS_A_SIGN;
+	unsigned int most = op[0].is_write ? WRITES_A_GROUP : READS_A_GROUP, n = 1;
 
-	return i + 1 == nr || i % every == every - 1;
+	while (n < nr && n < most && op[n].is_write == op[0].is_write)
+		n++;
+	return n;
 }
 
 static int post_some(struct verbs_conn *c, uint32_t lkey, const struct verbs_op *op,
@@ -420,17 +450,23 @@ static int post_some(struct verbs_conn *c, uint32_t lkey, const struct verbs_op 
 {
 	struct ibv_send_wr wr[POST_AT_ONCE], *bad;
 	struct ibv_sge sge[POST_AT_ONCE];
+	unsigned int left = 0;
 
-	for (unsigned int i = 0; i < nr; i++) {
+	for (unsigned int i = 0; i < nr; i++, left--) {
+		enum post_kind kind = op[i].is_write ? POST_WRITE : POST_READ;
+		bool begins = !left;
+
+		if (begins)
+			left = group_of(op + i, nr - i);
 		sge[i] = (struct ibv_sge){
 			.addr = (uintptr_t)op[i].local, .length = op[i].bytes, .lkey = lkey};
 		wr[i] = (struct ibv_send_wr){
-			.wr_id = note(c, POST_DATA, op[i].id),
+			.wr_id = note(c, kind, op[i].id, begins),
 			.next = i + 1 < nr ? &wr[i + 1] : NULL,
 			.sg_list = &sge[i],
 			.num_sge = 1,
 			.opcode = op[i].is_write ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ,
-			.send_flags = is_signalled(op, i, nr) ? IBV_SEND_SIGNALED : 0,
+			.send_flags = left == 1 ? IBV_SEND_SIGNALED : 0,
 		};
 		wr[i].wr.rdma.remote_addr = op[i].remote;
 		wr[i].wr.rdma.rkey = op[i].key;
@@ -443,7 +479,7 @@ int verbs_post(struct verbs_conn *c, const struct verbs_region *local, const str
 {
 	int rc = 0;
 
-	assert(nr_under_way(c) + nr <= c->nr_posts);
+	assert(c->head - c->tail + nr <= c->nr_posts);
 	for (unsigned int i = 0; i < nr && !rc; i += POST_AT_ONCE)
 		rc = post_some(c, local->mr->lkey, op + i,
 			       nr - i < POST_AT_ONCE ? nr - i : POST_AT_ONCE);
@@ -454,7 +490,7 @@ int verbs_post(struct verbs_conn *c, const struct verbs_region *local, const str
 
 uint64_t verbs_silent_ns(const struct verbs_conn *c)
 {
-	return c->head == c->done ? 0 : verbs_now_ns() - c->progress_ns;
+	return c->head == c->tail ? 0 : verbs_now_ns() - c->progress_ns;
 }
 
 /* ---- completions ---- */
@@ -494,20 +530,22 @@ static void note_failure(struct verbs_conn *c, enum ibv_wc_status status)
 /* What is done and was not told of. Posts of our own show only when they fail. */
 static bool tell(struct verbs_conn *c, struct verbs_done *out)
 {
-	while (c->tail != c->done) {
-		const struct post *p = &c->post[c->tail++ % c->nr_posts];
-		int res = c->tail == c->done ? c->res : 0;
+	while (c->tell != c->tell_end) {
+		const struct post *p = post_at(c, c->tell++);
+		bool is_data = p->kind == POST_READ || p->kind == POST_WRITE;
 
 		if (p->kind == POST_SAY)
 			c->say_tail++;
 		else if (p->kind == POST_PROBE)
 			c->is_probing = false;
-		if (p->kind != POST_DATA && (!res || c->is_broken))
+		if (!is_data && (!p->res || c->is_broken))
 			continue;
-		c->is_broken |= res != 0;
-		*out = (struct verbs_done){.conn = c, .res = res, .id = p->id};
+		c->is_broken |= p->res != 0;
+		*out = (struct verbs_done){.conn = c, .res = p->res, .id = p->id};
 		return true;
 	}
+	while (c->tail != c->head && post_at(c, c->tail)->is_done)
+		c->tail++;
 	return false;
 }
 
@@ -516,7 +554,7 @@ static bool take_message(struct verbs_conn *c, const struct ibv_wc *wc, struct v
 	int res = res_of(wc->status);
 
 	/* What was posted and comes back broken says more. */
-	if (res && (c->is_broken || c->head != c->done))
+	if (res && (c->is_broken || c->head != c->tail))
 		return false;
 	c->is_broken |= res != 0;
 	*out = (struct verbs_done){.conn = c,
@@ -527,13 +565,20 @@ static bool take_message(struct verbs_conn *c, const struct ibv_wc *wc, struct v
 	return true;
 }
 
-/* On a queue pair things are done in order: one that was told of means all before it. */
+/* That this one is done says so of those before it in its group, too: they went well. */
 static void take_done(struct verbs_conn *c, const struct ibv_wc *wc)
 {
-	unsigned int ahead = ((unsigned int)wc->wr_id - c->done) % c->nr_posts;
+	unsigned int last = c->tail + ((unsigned int)wc->wr_id - c->tail) % c->nr_posts;
+	unsigned int first = last;
 
-	c->done += ahead + 1;
-	c->res = res_of(wc->status);
+	while (first != c->tail && !post_at(c, first)->begins_group &&
+	       !post_at(c, first - 1)->is_done)
+		first--;
+	for (unsigned int i = first; i != last + 1; i++)
+		post_at(c, i)->is_done = true;
+	post_at(c, last)->res = res_of(wc->status);
+	c->tell = first;
+	c->tell_end = last + 1;
 	c->progress_ns = verbs_now_ns();
 }
 

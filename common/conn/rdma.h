@@ -9,9 +9,9 @@
  *	conn     one queue pair
  *	region   registered memory of a domain
  *
- * Everything that was posted is told of by verbs_poll() exactly once, in the order in
- * which it was posted on its connection. One thread at a time, for a host and all below
- * it. Knows no message.
+ * Everything that was posted is told of by verbs_poll() exactly once: reads in the order
+ * of reads, writes in that of writes. One thread at a time, for a host and all below it.
+ * Knows no message.
  */
 #ifndef RMEM_CONN_RDMA_H
 #define RMEM_CONN_RDMA_H

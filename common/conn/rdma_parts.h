@@ -21,12 +21,18 @@
 #define NR_RETRIES  6
 #define ACK_TIMEOUT 15
 
-enum post_kind { POST_DATA, POST_SAY, POST_KEY, POST_PROBE };
+enum post_kind { POST_READ, POST_WRITE, POST_SAY, POST_KEY, POST_PROBE };
 
-/* One entry of a send queue. */
+/*
+ * One entry of a send queue. Of neighbours of one kind that were posted together only some
+ * ask for a completion, which is one of all before it in its group. Between kinds there is
+ * no order: siw completes a write before the read that was posted first.
+ */
 struct post {
 	uint64_t id;
 	enum post_kind kind;
+	bool begins_group, is_done;
+	int res;
 };
 
 enum conn_state {
@@ -87,11 +93,11 @@ struct verbs_conn {
 	unsigned int say_head, say_tail;
 	struct window *windows;
 
-	/* The send queue: posted up to head, done up to done, told of up to tail. */
+	/* The send queue: posted up to head, done up to tail. Told of is what was done last. */
 	struct post *post;
 	unsigned int nr_posts; /* a power of two */
-	unsigned int head, done, tail;
-	int res; /* of the last that is done and not yet told of */
+	unsigned int head, tail;
+	unsigned int tell, tell_end;
 	bool is_probing;
 	bool is_broken; /* and this was told */
 	uint64_t progress_ns;

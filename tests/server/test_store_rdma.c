@@ -483,6 +483,7 @@ static int part_locks_little(void)
 	if (setrlimit(RLIMIT_MEMLOCK, &limit) || syscall(SYS_capget, &head, caps))
 		return 1;
 	caps[CAP_IPC_LOCK / 32].effective &= ~(1U << CAP_IPC_LOCK % 32);
+	caps[CAP_SYS_RESOURCE / 32].effective &= ~(1U << CAP_SYS_RESOURCE % 32);
 	if (syscall(SYS_capset, &head, caps))
 		return 2;
 	if (net_open(&store_rdma_type, r.rdma_rest, NULL, MIB(4), PATIENCE_MS, &s) == 0)
