@@ -16,11 +16,12 @@
 #include "common/base/err.h"
 #include "common/conn/rdma_parts.h"
 
-#define WORDS_BYTES    ((size_t)(NR_RECV + NR_SAY) * VERBS_MESSAGE_BYTES)
+#define WORDS_BYTES    ((size_t)(NR_RECV + NR_SAY + 1) * VERBS_MESSAGE_BYTES)
 #define IS_RECV	       (1ULL << 32) /* in a work request's number; below it an index */
 #define READS_A_GROUP  4	    /* that have one completion, if so many are posted together */
 #define WRITES_A_GROUP 16
 #define POST_AT_ONCE   64
+#define PROOF_BYTES    8
 
 uint64_t verbs_now_ns(void)
 {
@@ -63,6 +64,7 @@ static int domain_make(struct verbs_domain *d, struct ibv_context *device)
 	if (rc)
 		return no_domain(d, rc);
 	d->has_windows = attr.device_cap_flags & IBV_DEVICE_MEM_WINDOW_TYPE_2B;
+	d->is_iwarp = device->device->transport_type == IBV_TRANSPORT_IWARP;
 	d->nr_reads = attr.max_qp_rd_atom < (int)MAX_READS ? (unsigned int)attr.max_qp_rd_atom
 							   : MAX_READS;
 	if (cqes > attr.max_cqe)
@@ -163,6 +165,13 @@ static struct ibv_mr *reg_mr(struct ibv_pd *pd, void *at, size_t bytes, int acce
 	return mr;
 }
 
+/* What a read over iWARP brings comes as a write of the other side's. */
+static int local_access(const struct verbs_domain *d)
+{
+	return d->is_iwarp ? IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE
+			   : IBV_ACCESS_LOCAL_WRITE;
+}
+
 static int no_region(const struct verbs_domain *d, size_t bytes, int code)
 {
 	if (code == ENOMEM)
@@ -178,7 +187,7 @@ int verbs_register(struct verbs_domain *d, void *at, size_t bytes, bool is_share
 		   struct verbs_region **out)
 {
 	struct verbs_region *r = calloc(1, sizeof(*r));
-	int access = IBV_ACCESS_LOCAL_WRITE;
+	int access = local_access(d);
 
 	if (!r)
 		return err_set(-ENOMEM, "out of memory");
@@ -237,6 +246,11 @@ static char *recv_slot(const struct verbs_conn *c, unsigned int i)
 	return c->words + (size_t)i * VERBS_MESSAGE_BYTES;
 }
 
+static char *proof_slot(const struct verbs_conn *c)
+{
+	return recv_slot(c, NR_RECV + NR_SAY);
+}
+
 static char *say_slot(const struct verbs_conn *c, unsigned int i)
 {
 	return recv_slot(c, NR_RECV + i % NR_SAY);
@@ -261,7 +275,7 @@ static int make_words(struct verbs_conn *c)
 	if (p == MAP_FAILED)
 		return err_set(-ENOMEM, "out of memory");
 	c->words = p;
-	c->words_mr = reg_mr(c->domain->pd, p, WORDS_BYTES, IBV_ACCESS_LOCAL_WRITE);
+	c->words_mr = reg_mr(c->domain->pd, p, WORDS_BYTES, local_access(c->domain));
 	if (!c->words_mr)
 		return no_region(c->domain, WORDS_BYTES, errno);
 	for (unsigned int i = 0; i < NR_RECV && !rc; i++)
@@ -269,12 +283,33 @@ static int make_words(struct verbs_conn *c)
 	return rc ? err_set(rc, "RDMA device %s: %s", c->domain->name, strerror(-rc)) : 0;
 }
 
+/*
+ * libsiw takes the offset 0x90000, at which it is to map a queue, for none, and gives up:
+ * with something else in that place a second try has another.
+ */
+static int create_qp(struct verbs_conn *c, struct ibv_qp_init_attr *attr)
+{
+	struct ibv_cq *in_the_way;
+	int rc;
+
+	if (rdma_create_qp(c->id, c->domain->pd, attr) == 0)
+		return 0;
+	in_the_way = ibv_create_cq(c->id->verbs, 1, NULL, NULL, 0);
+	rc = rdma_create_qp(c->id, c->domain->pd, attr) ? errno : 0;
+	if (in_the_way)
+		ibv_destroy_cq(in_the_way);
+	return rc;
+}
+
 static int make_queue(struct verbs_conn *c, unsigned int depth)
 {
 	struct ibv_qp_init_attr attr = {
 		.send_cq = c->domain->cq, .recv_cq = c->domain->cq, .qp_type = IBV_QPT_RC};
+	int rc;
 
 	assert(depth <= MAX_DEPTH);
+	if (c->domain->is_iwarp)
+		depth *= 2; /* with proofs */
 	for (c->nr_posts = 1; c->nr_posts < depth + NR_OWN;)
 		c->nr_posts *= 2;
 	c->post = calloc(c->nr_posts, sizeof(*c->post));
@@ -284,9 +319,8 @@ static int make_queue(struct verbs_conn *c, unsigned int depth)
 				       .max_recv_wr = NR_RECV,
 				       .max_send_sge = 1,
 				       .max_recv_sge = 1};
-	if (rdma_create_qp(c->id, c->domain->pd, &attr))
-		return no_domain(c->domain, errno);
-	return 0;
+	rc = create_qp(c, &attr);
+	return rc ? no_domain(c->domain, rc) : 0;
 }
 
 int verbs_conn_make(struct verbs_conn *c, struct verbs_domain *d, unsigned int depth)
@@ -430,6 +464,8 @@ int verbs_probe(struct verbs_conn *c)
 
 	if (c->is_probing)
 		return 0;
+	if (c->domain->is_iwarp)
+		wr.opcode = IBV_WR_RDMA_READ;
 	rc = post_one(c, POST_PROBE, &wr);
 	c->is_probing = !rc;
 	return rc;
@@ -445,33 +481,70 @@ static unsigned int group_of(const struct verbs_op *op, unsigned int nr)
 	return n;
 }
 
+/* What is posted with one doorbell. */
+struct list {
+	struct ibv_send_wr wr[2 * POST_AT_ONCE];
+	struct ibv_sge sge[2 * POST_AT_ONCE];
+	unsigned int nr;
+};
+
+static void add(struct list *l, const struct verbs_op *op, uint32_t lkey, uint64_t wr_id,
+		bool is_signalled)
+{
+	struct ibv_sge *sge = &l->sge[l->nr];
+	struct ibv_send_wr *wr = &l->wr[l->nr];
+
+	*sge = (struct ibv_sge){.addr = (uintptr_t)op->local, .length = op->bytes, .lkey = lkey};
+	*wr = (struct ibv_send_wr){
+		.wr_id = wr_id,
+		.sg_list = sge,
+		.num_sge = 1,
+		.opcode = op->is_write ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ,
+		.send_flags = is_signalled ? IBV_SEND_SIGNALED : 0,
+	};
+	wr->wr.rdma.remote_addr = op->remote;
+	wr->wr.rdma.rkey = op->key;
+	if (l->nr)
+		l->wr[l->nr - 1].next = wr;
+	l->nr++;
+}
+
+/* A read of a little of the last write is done after all of the group are where they
+ * shall be. */
+static void add_proof(struct verbs_conn *c, struct list *l, const struct verbs_op *last)
+{
+	struct verbs_op op = *last;
+
+	op.is_write = false;
+	op.local = proof_slot(c);
+	op.bytes = PROOF_BYTES;
+	add(l, &op, c->words_mr->lkey, note(c, POST_PROOF, 0, false), true);
+}
+
+static void add_group(struct verbs_conn *c, struct list *l, uint32_t lkey,
+		      const struct verbs_op *op, unsigned int nr)
+{
+	bool needs_proof = op->is_write && c->domain->is_iwarp;
+
+	for (unsigned int i = 0; i < nr; i++)
+		add(l, &op[i], lkey, note(c, op->is_write ? POST_WRITE : POST_READ, op[i].id, !i),
+		    i + 1 == nr && !needs_proof);
+	if (needs_proof)
+		add_proof(c, l, &op[nr - 1]);
+}
+
 static int post_some(struct verbs_conn *c, uint32_t lkey, const struct verbs_op *op,
 		     unsigned int nr)
 {
-	struct ibv_send_wr wr[POST_AT_ONCE], *bad;
-	struct ibv_sge sge[POST_AT_ONCE];
-	unsigned int left = 0;
+	struct ibv_send_wr *bad;
+	struct list l;
 
-	for (unsigned int i = 0; i < nr; i++, left--) {
-		enum post_kind kind = op[i].is_write ? POST_WRITE : POST_READ;
-		bool begins = !left;
-
-		if (begins)
-			left = group_of(op + i, nr - i);
-		sge[i] = (struct ibv_sge){
-			.addr = (uintptr_t)op[i].local, .length = op[i].bytes, .lkey = lkey};
-		wr[i] = (struct ibv_send_wr){
-			.wr_id = note(c, kind, op[i].id, begins),
-			.next = i + 1 < nr ? &wr[i + 1] : NULL,
-			.sg_list = &sge[i],
-			.num_sge = 1,
-			.opcode = op[i].is_write ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ,
-			.send_flags = left == 1 ? IBV_SEND_SIGNALED : 0,
-		};
-		wr[i].wr.rdma.remote_addr = op[i].remote;
-		wr[i].wr.rdma.rkey = op[i].key;
+	l.nr = 0;
+	for (unsigned int i = 0, n; i < nr; i += n) {
+		n = group_of(op + i, nr - i);
+		add_group(c, &l, lkey, op + i, n);
 	}
-	return -ibv_post_send(c->id->qp, wr, &bad);
+	return -ibv_post_send(c->id->qp, l.wr, &bad);
 }
 
 int verbs_post(struct verbs_conn *c, const struct verbs_region *local, const struct verbs_op *op,
@@ -479,7 +552,7 @@ int verbs_post(struct verbs_conn *c, const struct verbs_region *local, const str
 {
 	int rc = 0;
 
-	assert(c->head - c->tail + nr <= c->nr_posts);
+	assert(c->head - c->tail + (c->domain->is_iwarp ? 2 * nr : nr) <= c->nr_posts);
 	for (unsigned int i = 0; i < nr && !rc; i += POST_AT_ONCE)
 		rc = post_some(c, local->mr->lkey, op + i,
 			       nr - i < POST_AT_ONCE ? nr - i : POST_AT_ONCE);
@@ -565,7 +638,8 @@ static bool take_message(struct verbs_conn *c, const struct ibv_wc *wc, struct v
 	return true;
 }
 
-/* That this one is done says so of those before it in its group, too: they went well. */
+/* What became of this one became of those before it in its group, too: where it failed
+ * they may have been done, but nobody knows. */
 static void take_done(struct verbs_conn *c, const struct ibv_wc *wc)
 {
 	unsigned int last = c->tail + ((unsigned int)wc->wr_id - c->tail) % c->nr_posts;
@@ -574,9 +648,10 @@ static void take_done(struct verbs_conn *c, const struct ibv_wc *wc)
 	while (first != c->tail && !post_at(c, first)->begins_group &&
 	       !post_at(c, first - 1)->is_done)
 		first--;
-	for (unsigned int i = first; i != last + 1; i++)
+	for (unsigned int i = first; i != last + 1; i++) {
 		post_at(c, i)->is_done = true;
-	post_at(c, last)->res = res_of(wc->status);
+		post_at(c, i)->res = res_of(wc->status);
+	}
 	c->tell = first;
 	c->tell_end = last + 1;
 	c->progress_ns = verbs_now_ns();

@@ -65,9 +65,10 @@ static int say_why_not(const struct net_addr *to, int code, const char *what)
 
 	net_addr_format(name, sizeof(name), to);
 	switch (code) {
+	case -EINVAL: /* siw, of this machine's address that no device has */
 	case -ENODEV:
 	case -EADDRNOTAVAIL:
-		return err_set(code,
+		return err_set(-ENODEV,
 			       "server %s: no RDMA device here leads there: see rmem doctor; for a "
 			       "test: rdma link add rxe0 type rxe netdev eth0",
 			       name);

@@ -21,7 +21,7 @@
 #define NR_RETRIES  6
 #define ACK_TIMEOUT 15
 
-enum post_kind { POST_READ, POST_WRITE, POST_SAY, POST_KEY, POST_PROBE };
+enum post_kind { POST_READ, POST_WRITE, POST_PROOF, POST_SAY, POST_KEY, POST_PROBE };
 
 /*
  * One entry of a send queue. Of neighbours of one kind that were posted together only some
@@ -58,6 +58,7 @@ struct verbs_domain {
 	struct verbs_conn *conn[VERBS_DOMAIN_CONNS];
 	unsigned int nr_reads; /* at most under way on a connection */
 	bool is_armed, has_windows;
+	bool is_iwarp; /* a write is done there when it was sent: only a read proves that it came */
 	int node;
 	char name[80];
 };
@@ -88,7 +89,7 @@ struct verbs_conn {
 	uint8_t refusal[VERBS_REFUSAL_BYTES];
 	size_t refusal_bytes;
 
-	char *words; /* NR_RECV messages to come, NR_SAY to go */
+	char *words; /* NR_RECV messages to come, NR_SAY to go, and one for proofs */
 	struct ibv_mr *words_mr;
 	unsigned int say_head, say_tail;
 	struct window *windows;
