@@ -94,9 +94,15 @@ def run(*command, cwd=None, timeout_s=DOWNLOAD_S):
     except subprocess.TimeoutExpired as e:
         raise CannotBeHad(f"{' '.join(command[:3])} took more than {timeout_s} s") from e
     if done.returncode:
-        reason = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()
-        raise CannotBeHad(f"{' '.join(command[:3])}: {reason[-1]}")
+        raise CannotBeHad(f"{' '.join(command[:3])}: {reason(done.stderr)}")
     return done.stdout
+
+
+def reason(complaints):
+    """The line that says most."""
+    lines = complaints.strip().splitlines() or ["no reason given"]
+    telling = [line for line in lines if re.search(r"^E:|error:|not found", line)]
+    return (telling or lines)[0 if telling else -1]
 
 
 class Cache:
@@ -231,8 +237,10 @@ class Cache:
                 f"linux-source-{series}/{siw}")
             tree = f"{place}/usr/src/{headers}"
             relocate(f"{tree}/Makefile", place)
-            run("make", "-C", tree, f"M={place}/{siw}", "CONFIG_RDMA_SIW=m", "modules")
+            run("make", "-C", tree, f"M={place}/{siw}", "CONFIG_RDMA_SIW=m",
+                "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules")
             os.makedirs(kernel.modules + "/extra", exist_ok=True)
+            run("strip", "-g", f"{place}/{siw}/siw.ko")
             os.rename(f"{place}/{siw}/siw.ko", kernel.modules + "/extra/siw.ko")
         run("depmod", "-b", kernel.folder, kernel.version)
 
