@@ -15,7 +15,7 @@ import subprocess
 import time
 
 from initramfs import Archive
-from kernel import CannotBeHad
+from kernel import CannotBeHad, need_program
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 BUSYBOX = "/bin/busybox"
@@ -65,11 +65,17 @@ def quoted(settings):
 
 
 def read_file(path):
-    try:
-        with open(path, "rb") as f:
-            return f.read()
-    except FileNotFoundError as e:
-        raise CannotBeHad(f"{path} is missing; ./check installs what is needed") from e
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def busybox():
+    """That of busybox-static: the guest has no libraries before it has the host's files."""
+    need_program(BUSYBOX, "busybox-static")
+    program = read_file(BUSYBOX)
+    if b"ld-linux" in program[:4096]:
+        raise CannotBeHad(f"{BUSYBOX} needs libraries: apt-get install busybox-static")
+    return program
 
 
 def memory_file(name):
@@ -108,7 +114,7 @@ class Guest:
         for folder in "bin dev proc sys modules host layer root".split():
             files.folder(folder)
         files.character_device("dev/console", 5, 1)
-        files.file("bin/busybox", read_file(BUSYBOX))
+        files.file("bin/busybox", busybox())
         for applet in APPLETS:
             files.link("bin/" + applet, "busybox")
         for name in ("init", "start", "bin/vm-peer"):

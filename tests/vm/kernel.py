@@ -90,11 +90,11 @@ def run(*command, cwd=None, timeout_s=DOWNLOAD_S):
         done = subprocess.run(command, cwd=cwd, timeout=timeout_s, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, check=False)
     except FileNotFoundError as e:
-        raise CannotBeHad(f"{command[0]} is missing; ./check installs what is needed") from e
+        raise CannotBeHad(f"{command[0]} is missing; ./check installs it") from e
     except subprocess.TimeoutExpired as e:
-        raise CannotBeHad(f"{' '.join(command[:3])} took more than {timeout_s} s") from e
+        raise CannotBeHad(f"{command[0]} took more than {timeout_s} s") from e
     if done.returncode:
-        raise CannotBeHad(f"{' '.join(command[:3])}: {reason(done.stderr)}")
+        raise CannotBeHad(f"{command[0]}: {reason(done.stderr)}")
     return done.stdout
 
 
@@ -161,7 +161,9 @@ class Cache:
         with contextlib.suppress(OSError):
             if os.stat(note).st_mtime_ns > os.stat(APT_LISTS).st_mtime_ns:
                 return os.readlink(note)
-        version = resolve(wanted) or (update_lists() and resolve(wanted))
+        version = resolve(wanted)
+        if not version and not apt_has_lists() and update_lists():
+            version = resolve(wanted)
         if not version:
             return self.newest_kept(wanted)
         self.remember(note, version)
@@ -245,6 +247,11 @@ class Cache:
         run("depmod", "-b", kernel.folder, kernel.version)
 
 
+def need_program(name, package):
+    if not shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
+        raise CannotBeHad(f"{name} is missing: apt-get install {package}")
+
+
 def own_kernel(folder, siw):
     try:
         kernel = Kernel(folder)
@@ -265,6 +272,12 @@ def resolve(series):
             if found:
                 return found.group(1)
     return None
+
+
+def apt_has_lists():
+    with contextlib.suppress(CannotBeHad):
+        return bool(run("apt-cache", "show", "dpkg"))
+    return False
 
 
 def update_lists():
