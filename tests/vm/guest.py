@@ -14,8 +14,8 @@ import socket
 import subprocess
 import time
 
+from debian import CannotBeHad, need_program
 from initramfs import Archive
-from kernel import CannotBeHad, need_program
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 BUSYBOX = "/bin/busybox"
