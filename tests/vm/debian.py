@@ -8,6 +8,7 @@ import lzma
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import zlib
@@ -36,17 +37,22 @@ class CannotBeHad(Exception):
 
 
 def run(*command, cwd=None, timeout_s=DOWNLOAD_S):
-    """The command's output; what it complained of is in the exception."""
-    try:
-        done = subprocess.run(command, cwd=cwd, timeout=timeout_s, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, check=False)
-    except FileNotFoundError as e:
-        raise CannotBeHad(f"{command[0]} is missing; ./check installs it") from e
-    except subprocess.TimeoutExpired as e:
-        raise CannotBeHad(f"{command[0]} took more than {timeout_s} s") from e
-    if done.returncode:
-        raise CannotBeHad(f"{command[0]}: {reason(done.stderr)}")
-    return done.stdout
+    """The command's output; what it complained of is in the exception. It dies with us."""
+    if not shutil.which(command[0]):
+        raise CannotBeHad(f"{command[0]} is missing; ./check installs it")
+    with subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], cwd=cwd, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, start_new_session=True) as child:
+        try:
+            out, err = child.communicate(timeout=timeout_s)
+        except BaseException as e:
+            os.killpg(child.pid, signal.SIGKILL)  # make's compilers, too
+            if isinstance(e, subprocess.TimeoutExpired):
+                raise CannotBeHad(f"{command[0]} took more than {timeout_s} s") from e
+            raise
+    if child.returncode:
+        raise CannotBeHad(f"{command[0]}: {reason(err)}")
+    return out
 
 
 def reason(complaints):
