@@ -14,9 +14,12 @@ program_packages=(stress-ng sqlite3 xz-utils python3-numpy openjdk-17-jdk-headle
 # What bench/run measures, and what it draws with.
 bench_packages=(libopenblas0-pthread python3-matplotlib python3-numpy python3-sklearn redis-server
                 sqlite3)
+# Virtual machines with soft RDMA devices (tests/vm/run), and what is tried in them.
+vm_packages=(qemu-system-x86 busybox-static kmod zstd xz-utils iproute2 ibverbs-providers
+             ibverbs-utils rdmacm-utils perftest binutils)
 test_packages=(clang-format codespell shellcheck procps bash-completion groff-base man-db
                iproute2 util-linux "${packaging_packages[@]}" "${demo_packages[@]}"
-               "${program_packages[@]}")
+               "${program_packages[@]}" "${vm_packages[@]}")
 
 # The tests start a PostgreSQL of their own: the package shall not start one for good.
 install_without_cluster() {
