@@ -117,8 +117,6 @@ static int admit(struct server *s, struct verbs_conn *conn, struct session *at, 
 	rc = verbs_admit(conn, at ? at->domain : NULL);
 	if (!rc && !at)
 		rc = watch(s->nic, verbs_domain_fd(verbs_domain(conn)), verbs_domain(conn));
-	if (!rc)
-		rc = verbs_arm(verbs_domain(conn));
 	if (rc) {
 		client_close(s, c);
 		return rc;
@@ -206,8 +204,10 @@ static void on_host(struct server *s)
 		log_error("RDMA: %s", strerror(-rc));
 	else if (rc && ev.what == VERBS_KNOCKS)
 		on_knock(s, &ev);
-	else if (rc)
+	else if (rc && ev.was_open)
 		nic_cut_off(s, verbs_owner(ev.conn));
+	else if (rc)
+		broken(s, verbs_owner(ev.conn), "it did not come about");
 }
 
 /* Dead machines say nothing: each client is asked for a sign of life. */

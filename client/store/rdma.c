@@ -154,8 +154,8 @@ static int on_time(struct rdma_store *r)
 static int broke(struct rdma_store *r, struct rejoin *j, const struct verbs_done *done,
 		 uint64_t now)
 {
-	if (done->res != -ETIMEDOUT && done->res != -ECANCELED)
-		return rdma_loss(&r->session, done);
+	if (done->res == -EACCES || done->res == -EREMOTEIO)
+		return rdma_loss(&r->session, done); /* the keys are no longer good */
 	if (j->state != REJOIN_WHOLE && j->state != REJOIN_LEASES)
 		return 0; /* what was under way comes back, too */
 	log_warn("a connection broke, another is asked for server=%s: %s", r->session.server,

@@ -74,6 +74,10 @@ static int domain_make(struct verbs_domain *d, struct ibv_context *device)
 	d->cq = d->channel ? ibv_create_cq(device, cqes, NULL, d->channel, 0) : NULL;
 	if (!d->cq)
 		return no_domain(d, errno);
+	/* From the start: what comes before somebody could arm it would never be told of. */
+	rc = verbs_arm(d);
+	if (rc)
+		return no_domain(d, -rc);
 	rc = fcntl(d->channel->fd, F_GETFL);
 	if (rc < 0 || fcntl(d->channel->fd, F_SETFL, rc | O_NONBLOCK) ||
 	    fcntl(d->channel->fd, F_SETFD, FD_CLOEXEC))

@@ -46,6 +46,7 @@ enum verbs_what {
 struct verbs_event {
 	enum verbs_what what;
 	struct verbs_conn *conn; /* knocks: yours */
+	bool was_open;		 /* over: or it had never come about */
 	uint8_t words[VERBS_KNOCK_BYTES];
 	size_t words_bytes; /* padded with zeros by some devices */
 };
@@ -128,7 +129,8 @@ const char *verbs_device(const struct verbs_domain *d);
 /* Of the device; -1: it is near to none. */
 int verbs_node(const struct verbs_domain *d);
 
-/* Polls readable when verbs_poll() may have something: verbs_fired() it then. */
+/* Polls readable when verbs_poll() may have something: verbs_fired() it then. Armed when
+ * new. */
 int verbs_domain_fd(const struct verbs_domain *d);
 
 /* ---- memory ---- */

@@ -229,6 +229,7 @@ static bool on_end(struct verbs_conn *c, const struct rdma_cm_event *ev, struct 
 			c, say_why_not(&c->ask.to, code_of(ev), rdma_event_str(ev->event)), out);
 	if (c->state == CONN_FAILED || c->state == CONN_OVER)
 		return false;
+	out->was_open = c->state == CONN_OPEN;
 	c->state = CONN_OVER;
 	out->what = VERBS_OVER;
 	out->conn = c;

@@ -79,18 +79,6 @@ def lossy(rmem, torture):
         sh("tc", "qdisc", "del", "dev", netdev, "root")
 
 
-def cut(rmem, torture):
-    """The way is gone for a while, and with it the address of the device."""
-    netdev = os.environ["RMEM_VM_NETDEV"]
-    with start(rmem, torture, far_spec()) as run:
-        time.sleep(3)
-        sh("ip", "link", "set", netdev, "down")
-        time.sleep(PAUSE_S)
-        sh("ip", "link", "set", netdev, "up")
-        expect_good(run, "link down")
-        run.nothing_left()
-
-
 def killed(rmem, torture):
     """The machine loses its power: nobody hangs up."""
     with start(rmem, torture, far_spec(",timeout=4")) as run:
@@ -116,7 +104,7 @@ def mirrored(rmem, torture):
         run.nothing_left()
 
 
-WHAT = {f.__name__: f for f in (untouched, paused, lossy, cut, killed, mirrored)}
+WHAT = {f.__name__: f for f in (untouched, paused, lossy, killed, mirrored)}
 
 
 def far(rmem, torture, *what):
