@@ -13,6 +13,7 @@ from mirror import mirror
 from naive import naive
 from policies import policies
 from programs import programs
+from rdma import rdma
 from replay import replay
 from report import Row
 from strangers import strangers
@@ -391,4 +392,4 @@ def disk(bench):
 
 
 ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk, replay,
-                               footprint, strangers, naive, policies, mirror, programs)}
+                               footprint, strangers, naive, policies, mirror, programs, rdma)}
