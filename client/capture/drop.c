@@ -47,6 +47,7 @@ struct batch {
 	char *stage;
 	/* on the way */
 	pageset span;	    /* protected, with gaps between */
+	pageset zapped;	    /* what the agent was told to drop */
 	uint64_t swallowed; /* of the run under way, all up to here */
 	/* the answer */
 	pageset moved, busy, invalid;
@@ -105,6 +106,13 @@ static void stash(struct batch *b, const struct uffd_msg *m)
 	b->stash[b->nr_stash++] = *m;
 }
 
+static bool no_page_between(const struct batch *b, uint64_t from, uint64_t to)
+{
+	unsigned int first = (unsigned int)((from - b->va) / PAGE_BYTES);
+
+	return from == to || pageset_next(&b->zapped, first) >= (to - b->va) / PAGE_BYTES;
+}
+
 /* Is it what our own run raises? A run over several mappings raises one for each. */
 static bool is_ours(struct batch *b, const struct uffd_msg *m)
 {
@@ -114,7 +122,8 @@ static bool is_ours(struct batch *b, const struct uffd_msg *m)
 		return false;
 	if (b->swallowed < b->cmd->run_start || b->swallowed > b->cmd->run_end)
 		b->swallowed = b->cmd->run_start;
-	if (start == b->swallowed && end > start && end <= b->cmd->run_end) {
+	if (start >= b->swallowed && end > start && end <= b->cmd->run_end &&
+	    no_page_between(b, b->swallowed, start)) {
 		b->swallowed = end;
 		return true;
 	}
@@ -287,7 +296,7 @@ static void zap(struct batch *b, const pageset *set)
 	uint64_t start = capture_now_ns(), quiet = start, now;
 	struct agent_cmd *cmd = b->cmd;
 
-	cmd->want = *set;
+	cmd->want = b->zapped = *set;
 	cmd->gaps = gaps;
 	cmd->go = 1;
 	cmd->stop = cmd->ended = 0;
@@ -453,9 +462,10 @@ int drop_start(struct capture *cp)
 			return err_set(-errno, "the pager can't start: %s", strerror(errno));
 	}
 	cp->drop = d;
-	if (getenv("RMEM_TEST_NO_MOVE"))
+	if (getenv("RMEM_TEST_NO_MOVE")) /* on any kernel, docs/testing.md */
 		proc_read_pagemap();
-	log_warn("this kernel has no UFFDIO_MOVE (Linux 6.8): pages leave more slowly");
+	else
+		log_warn("this kernel has no UFFDIO_MOVE (Linux 6.8): pages leave more slowly");
 	return 0;
 }
 
