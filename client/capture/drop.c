@@ -271,7 +271,7 @@ static int look_again(struct drop *d, struct batch *b, const struct hold *h, pag
 		return -EAGAIN;
 	}
 	*alone = now;
-	return uffd_changing(b->uffd) || uffd_has_messages(b->uffd) ? -EAGAIN : 0;
+	return uffd_changing(b->uffd) ? -EAGAIN : 0;
 }
 
 /* One message at a time: while an event that came after ours is unread, its caller
@@ -495,13 +495,17 @@ static enum batch_state state_of(const struct capture *cp)
 	return cp->drop ? __atomic_load_n(&cp->drop->batch.state, __ATOMIC_ACQUIRE) : BATCH_NONE;
 }
 
-bool drop_may_begin(const struct capture *cp, const struct aspace *sp)
+bool drop_may_begin(const struct capture *cp, struct aspace *sp)
 {
 	const struct drop *d = cp->drop;
 	bool room = false;
 
 	if (!d)
 		return true;
+	/* A thread that was told to stop while it faults inside the kernel goes round and
+	 * round: its message is there and gone again, until it is met. */
+	if (capture_now_ns() < sp->drop_pause_ns)
+		sp->readable = true;
 	for (unsigned int i = 0; i < NR_STAGES; i++)
 		room |= !d->staged[i];
 	return room && state_of(cp) == BATCH_NONE && agent_idle(sp) &&

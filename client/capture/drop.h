@@ -12,7 +12,8 @@
 /* 0; -errno with err text: pins can't be seen here. */
 int drop_start(struct capture *cp) __attribute__((warn_unused_result));
 
-bool drop_may_begin(const struct capture *cp, const struct aspace *sp);
+/* Until then its messages are looked for again and again, if need be. */
+bool drop_may_begin(const struct capture *cp, struct aspace *sp);
 
 /* As capture_ops.move(): core_moved() follows. @cmd: a MOVE. */
 int drop_begin(struct capture *cp, struct aspace *sp, const struct agent_cmd *cmd);

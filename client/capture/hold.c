@@ -12,7 +12,7 @@
 #undef PAGE_MASK /* of sys/user.h */
 #include "client/capture/proc.h"
 
-#define STOP_MS 5U
+#define STOP_MS 2U
 
 enum where { GONE, SLEEPS, CHANGES, RUNS };
 
@@ -55,7 +55,7 @@ static enum where look_at(pid_t pid, pid_t tid)
 	return changes_mappings(call) ? CHANGES : SLEEPS;
 }
 
-/* A thread of io_uring's: never in user mode, can't be stopped, and maps nothing. */
+/* A thread of io_uring's: never in user mode, never stops, and maps nothing. */
 #define PF_IO_WORKER 0x10U
 
 static bool is_io_worker(pid_t pid, pid_t tid)
@@ -78,7 +78,7 @@ static bool is_io_worker(pid_t pid, pid_t tid)
 	       flags & PF_IO_WORKER;
 }
 
-static int stop(struct hold *h, pid_t pid, pid_t tid)
+static int stop(struct hold *h, pid_t tid)
 {
 	struct tracee *t;
 	int err;
@@ -93,8 +93,8 @@ static int stop(struct hold *h, pid_t pid, pid_t tid)
 		h->max = max;
 	}
 	t = &h->t[h->nr];
-	*t = (struct tracee){.tid = tid, .deadline_ns = tracee_now_ns() + STOP_MS * 1000000ULL};
-	err = tracee_stop(t, STOP_MS);
+	*t = (struct tracee){.tid = tid};
+	err = tracee_hold(t, STOP_MS);
 	if (!err) {
 		h->nr++;
 		return 0;
@@ -103,10 +103,11 @@ static int stop(struct hold *h, pid_t pid, pid_t tid)
 		h->tasks--;
 		return 0;
 	}
-	if (err == -EPERM && is_io_worker(pid, tid))
-		return 0;
-	h->stuck |= err == -ETIMEDOUT;
-	return -EAGAIN;
+	if (err != -ETIMEDOUT)
+		return -EAGAIN;
+	/* It waits for a page inside the kernel, where it maps nothing. */
+	h->stuck = true;
+	return 0;
 }
 
 static int hold_one(struct hold *h, pid_t pid)
@@ -123,8 +124,8 @@ static int hold_one(struct hold *h, pid_t pid)
 		if (where == GONE)
 			continue;
 		h->tasks++;
-		if (where == RUNS)
-			err = stop(h, pid, tids[i]);
+		if (where == RUNS && !h->alone && !is_io_worker(pid, tids[i]))
+			err = stop(h, tids[i]);
 		else if (where == CHANGES)
 			err = -EAGAIN;
 	}
@@ -132,11 +133,22 @@ static int hold_one(struct hold *h, pid_t pid)
 	return err;
 }
 
+/* What it unmaps it can't map again before its message is read: nobody need be held. */
+static bool is_one_thread(pid_t pid)
+{
+	pid_t *tids = NULL;
+	size_t nr = 0;
+	int err = proc_tids(pid, &tids, &nr);
+
+	free(tids);
+	return !err && nr == 1;
+}
+
 int hold_threads(struct hold *h, const pid_t *pid, size_t nr)
 {
 	int err = 0;
 
-	*h = (struct hold){0};
+	*h = (struct hold){.alone = nr == 1 && is_one_thread(pid[0])};
 	for (size_t i = 0; !err && i < nr; i++)
 		err = hold_one(h, pid[i]);
 	return err;
@@ -145,7 +157,7 @@ int hold_threads(struct hold *h, const pid_t *pid, size_t nr)
 void hold_release(struct hold *h)
 {
 	for (size_t i = 0; i < h->nr; i++)
-		h->stuck |= tracee_release(&h->t[i]) == -ETIMEDOUT;
+		tracee_unhold(&h->t[i]); /* one that was killed needs nothing */
 	free(h->t);
 	h->t = NULL;
 	h->nr = h->max = 0;

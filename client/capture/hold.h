@@ -18,6 +18,7 @@ struct hold {
 	struct tracee *t;
 	size_t nr, max;
 	unsigned int tasks; /* threads that there are, held or not */
+	bool alone;	    /* one thread lives there: it is not held */
 	bool stuck;	    /* one may stop later: the calling thread has to end */
 };
 
