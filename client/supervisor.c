@@ -234,12 +234,11 @@ static int supervisor_check(struct supervisor *s)
 	if (err)
 		return err;
 	if (s->cfg->on_loss_sigbus && probe_poison(s->dev_fd))
-		return err_set(-ENOSYS,
-			       "--on-loss sigbus needs UFFDIO_POISON (Linux 6.6), this is %s",
+		return err_set(-ENOSYS, "--on-loss sigbus needs Linux 6.6, this is %s",
 			       probe_release());
 	if (s->no_move && s->cfg->no_bpf)
 		return err_set(-ENOSYS,
-			       "without UFFDIO_MOVE (Linux 6.8) rmem needs BPF, which --bpf off "
+			       "before Linux 6.8 rmem needs BPF, which --bpf off "
 			       "forbids; this is %s",
 			       probe_release());
 	return 0;

@@ -16,7 +16,6 @@
 #include "client/capture/uffd.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
-#include "common/compat.h"
 
 _Static_assert(PINS_PAGES == CHUNK_PAGES, "a chunk has one page table");
 
@@ -58,15 +57,12 @@ static int prepare(struct trial *t)
 {
 	uint64_t va = (uintptr_t)t->chunk;
 	struct iovec pinned = {t->chunk + PAGE_BYTES, PAGE_BYTES};
-	struct uffdio_api api = {.api = UFFD_API};
 	int err;
 
 	madvise(t->chunk, CHUNK_BYTES, MADV_NOHUGEPAGE);
 	for (unsigned int i = 0; i < TRY_PAGES; i++)
 		t->chunk[i * PAGE_BYTES] = 1;
 	if (vmsplice(t->pipe[1], &pinned, 1, 0) != (ssize_t)PAGE_BYTES)
-		return -errno;
-	if (ioctl(t->uffd, UFFDIO_API, &api))
 		return -errno;
 	err = uffd_register(t->uffd, va, va + CHUNK_BYTES);
 	return err ? err : uffd_guard(t->uffd, va + PAGE_BYTES, va + TRY_PAGES * PAGE_BYTES);
@@ -122,7 +118,7 @@ static int try_it(struct bpf_pins *p, int dev_fd)
 		return -errno;
 	t.chunk = (char *)(((uintptr_t)mem + CHUNK_BYTES - 1) & ~(CHUNK_BYTES - 1));
 	t.pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	t.uffd = ioctl(dev_fd, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+	t.uffd = uffd_new(dev_fd);
 	if (t.pagemap_fd >= 0 && t.uffd >= 0 && !pipe2(t.pipe, O_CLOEXEC | O_NONBLOCK)) {
 		err = prepare(&t);
 		if (!err)
@@ -168,13 +164,14 @@ int pins_load(int dev_userfaultfd, struct bpf_pins **out)
 	pins_unload(p);
 	if (err == -EPERM || err == -EACCES)
 		return err_set(err,
-			       "this kernel has no UFFDIO_MOVE: without it rmem has to load a "
+			       "this kernel can't move pages (Linux 6.8): so rmem has to load a "
 			       "BPF program that sees pinned pages, and has no right to "
 			       "(CAP_BPF and CAP_PERFMON, or root; no lockdown of the kernel)");
-	return err_set(err,
-		       "this kernel has no UFFDIO_MOVE, and pinned pages can't be seen by BPF "
-		       "here: %s",
-		       strerror(-err));
+	return err_set(
+		err,
+		"this kernel can't move pages (Linux 6.8), and pinned pages can't be seen by BPF "
+		"here: %s",
+		strerror(-err));
 }
 
 void pins_unload(struct bpf_pins *p)

@@ -465,7 +465,7 @@ int drop_start(struct capture *cp)
 	if (getenv("RMEM_TEST_NO_MOVE")) /* on any kernel, docs/testing.md */
 		proc_read_pagemap();
 	else
-		log_warn("this kernel has no UFFDIO_MOVE (Linux 6.8): pages leave more slowly");
+		log_warn("this kernel can't move pages (Linux 6.8): they leave more slowly");
 	return 0;
 }
 
