@@ -11,9 +11,9 @@ import argparse
 import os
 
 from memcg import counted
-from rmemtest import MIB, Failure, TcpServer, check, check_cap, main, native
+from rmemtest import MIB, SLOW, Failure, TcpServer, check, check_cap, main, native
 
-TIMEOUT_S = 90
+TIMEOUT_S = 90 * SLOW
 
 # What is different from the rule. mib: footprint; more: further arguments to
 # try; quarters: of the footprint that can't leave; stays: the part of it that is
@@ -47,6 +47,8 @@ def variants(program, mode):
     if mode == "long":
         return [(p, s, r) for p in (program, static) for s in ("ram", "", "tcp", FILE)
                 for r in (4, 2)]
+    if mode == "one":
+        return [(program, "", 4)]
     if mode == "fast":
         return [(program, "ram", 4), (static, "", 4)]
     name = os.path.basename(program)

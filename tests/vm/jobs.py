@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""jobs.py BUILD [NAME...]: in a guest, every job program under rmem, the programs of
+tests/capture and `rmem doctor`, a few at a time; a line for each, and how many passed.
+
+Run by `tests/vm/run`. Each job runs once, as tests/system/run_job.py does it in mode `one`."""
+
+import argparse
+import concurrent.futures
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2]
+# Longest first, so that none of them is alone at the end.
+LONG = ("fuzz_maps", "die", "torture", "fork_thousand", "first_touch", "maps_thousands")
+SKIPPED = 77
+
+
+def everything(build, mib):
+    """[(name, command)]"""
+    job = [sys.executable, "-B", SOURCE / "tests/system/run_job.py", "--mib", mib]
+    out = [("doctor", [build / "bin/rmem", "doctor"])]
+    out += [(f"capture.{p.name[8:]}", [p]) for p in sorted(build.glob("bin/capture_test_*"))]
+    for src in sorted(SOURCE.glob("tests/jobs/*.c")):
+        if src.stem != "job":
+            out.append((src.stem, job + [build / "bin/rmem", build / "jobs" / src.stem]))
+    return sorted(out, key=lambda x: LONG.index(x[0]) if x[0] in LONG else len(LONG))
+
+
+def count_memory():
+    """The kernel counts each job's (tests/system/memcg.py): only where nothing is kept."""
+    if "RMEM_VM" in os.environ:
+        Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory", encoding="ascii")
+
+
+def one(name, command, timeout_s):
+    """(name, status, seconds, output)"""
+    start = time.monotonic()
+    with subprocess.Popen([str(x) for x in command], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as p:
+        try:
+            out, _ = p.communicate(timeout=timeout_s)
+            status = p.returncode
+        except subprocess.TimeoutExpired:
+            p.terminate()  # run_job.py ends all that it has started
+            try:
+                out, _ = p.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                p.kill()
+                out, _ = p.communicate()
+            status = 124
+    return name, status, time.monotonic() - start, out.decode(errors="replace")
+
+
+def said(name, status, seconds, out):
+    lines = out.rstrip().splitlines() or [""]
+    if status == 0:
+        return f"ok      {name}  {seconds:.1f} s"
+    if status == SKIPPED:
+        why = next((x for x in lines if "skipped" in x.lower()), lines[-1])
+        return f"skipped {name}  {why}"
+    return "\n    ".join([f"FAILED  {name}  status {status}, {seconds:.1f} s"] + lines[-25:])
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("build", type=Path)
+    ap.add_argument("names", nargs="*")
+    ap.add_argument("-j", type=int, default=2, help="at a time [2]")
+    ap.add_argument("--slow", type=float, default=1,
+                    help="how many times as long as on a real machine anything may take [1]")
+    ap.add_argument("--timeout", type=float, default=100, help="seconds for each [100]")
+    ap.add_argument("--mib", type=int, default=32, help="memory of each job [32]")
+    a = ap.parse_args()
+    os.environ.update(RMEM_TEST_SLOW=str(a.slow), RMEM_TEST_MODE="one")
+    todo = [x for x in everything(a.build.resolve(), a.mib) if not a.names or x[0] in a.names]
+    count_memory()
+    good, start = 0, time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(a.j) as pool:
+        running = [pool.submit(one, *x, a.timeout * a.slow) for x in todo]
+        for f in concurrent.futures.as_completed(running):
+            good += f.result()[1] in (0, SKIPPED)
+            print(said(*f.result()), flush=True)
+    print(f"{good} of {len(todo)} in {time.monotonic() - start:.0f} s, "
+          f"Linux {os.uname().release}")
+    return good != len(todo) or not todo
+
+
+sys.exit(main())
