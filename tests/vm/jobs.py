@@ -74,7 +74,7 @@ def main():
                     help="how many times as long as on a real machine anything may take [1]")
     ap.add_argument("--timeout", type=float, default=100, help="seconds for each [100]")
     ap.add_argument("--mib", type=int, default=32, help="memory of each job [32]")
-    a = ap.parse_args()
+    a = ap.parse_intermixed_args()
     os.environ.update(RMEM_TEST_SLOW=str(a.slow), RMEM_TEST_MODE="one")
     todo = [x for x in everything(a.build.resolve(), a.mib) if not a.names or x[0] in a.names]
     count_memory()
