@@ -23,7 +23,7 @@ TIMEOUT_S = 90 * SLOW
 SPECIAL = {
     "die": {"more": ["three", "kill", "term", "abort", "segv", "none"]},
     "first_touch": {"mib": 512},
-    "fork_thousand": {"forks": True},
+    "fork_thousand": {"forks": True, "more": [""], "short": ["60"]},
     "fuzz_maps": {"more": ["1", "2"], "short": ["1:200"]},
     "guard_pages": {"needs": "+bpf"},
     "mdwe": {"unmanaged": True},  # its agent could not get executable code
@@ -82,6 +82,7 @@ def one_with(rmem, program, server, ratio, mib, more, special):
     command = [program, str(mib)] + ([more] if more else [])
     want_status, want_out, alone_s, _ = native(command, TIMEOUT_S)
     if want_status == 77:
+        print(f"skipped alone: {want_out.strip()}")
         return 77
     local = (max(mib // ratio, 16) + int(mib * special.get("stays", 0))) * MIB
     name = f"{os.path.basename(program)} {more} 1/{ratio} {server or 'private server'}"
