@@ -144,15 +144,23 @@ static void read_image(pid_t pid, struct image *im)
 	fclose(f);
 }
 
+/* exec writes the auxiliary vector last of all: without one the image is half made. */
+static bool is_same_image(const struct injection *inj)
+{
+	struct image now;
+
+	read_image(inj->args->pid, &now);
+	return now.bytes && now.auxv[0] && now.bytes == inj->image.bytes &&
+	       !memcmp(now.auxv, inj->image.auxv, now.bytes);
+}
+
 /* Until it was stopped the thread ran on: a call made where an earlier program
  * had its vdso, or past a new filter, would kill it. */
 static bool is_as_looked_at(const struct injection *inj)
 {
 	char status[2048];
-	struct image now;
 
-	read_image(inj->args->pid, &now);
-	return now.bytes == inj->image.bytes && !memcmp(now.auxv, inj->image.auxv, now.bytes) &&
+	return is_same_image(inj) &&
 	       !read_task_file(inj->args->pid, inj->job.tid, "status", status, sizeof(status)) &&
 	       !has_seccomp(status);
 }
@@ -202,7 +210,7 @@ static int find_vdso(void *ctx, const struct proc_map *m)
 	return 1;
 }
 
-int inject_find_syscall(struct injection *inj)
+static int find_syscall(struct injection *inj)
 {
 	unsigned char code[VDSO_MAX_BYTES];
 	pid_t pid = inj->args->pid;
@@ -210,7 +218,6 @@ int inject_find_syscall(struct injection *inj)
 	size_t bytes;
 	int ret;
 
-	read_image(pid, &inj->image);
 	ret = proc_maps_each(pid, find_vdso, &v);
 	if (ret < 0)
 		return ret;
@@ -229,4 +236,14 @@ int inject_find_syscall(struct injection *inj)
 		}
 	}
 	return -ENOEXEC;
+}
+
+/* What a process is that doesn't hold still, inside exec, can't be said: it is as good as gone. */
+int inject_find_syscall(struct injection *inj)
+{
+	int ret;
+
+	read_image(inj->args->pid, &inj->image);
+	ret = find_syscall(inj);
+	return !ret || is_same_image(inj) ? ret : -ESRCH;
 }

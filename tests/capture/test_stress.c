@@ -22,6 +22,7 @@
 #define BUSY_NS	      20000000000ULL
 #define NR_STOPS      40
 #define NR_SECTIONS   20
+#define NR_EXECS      300
 
 struct shared {
 	volatile uint32_t finish, entered, aborted;
@@ -245,12 +246,44 @@ static void restartable_sequence_is_aborted(void **state)
 	munmap(shared, PAGE_BYTES);
 }
 
+static void exec_entry(void *arg)
+{
+	(void)arg;
+	if (write(1, "R", 1) != 1)
+		_exit(8);
+	setenv("AGAIN", "exec sh -c \"$AGAIN\"", 1);
+	execl("/bin/sh", "sh", "-c", getenv("AGAIN"), (char *)NULL);
+	_exit(9);
+}
+
+/* Half an image is no reason to leave a process alone for good. */
+static void exec_is_a_reason_to_try_again(void **state)
+{
+	unsigned int nr_entered = 0;
+	struct victim v;
+
+	(void)state;
+	victim_fork(&v, exec_entry, NULL);
+	victim_ready(&v);
+	for (int i = 0; i < NR_EXECS; i++) {
+		enum inject_refusal why;
+		int ret = victim_inject(&v, &why);
+
+		if (ret && why != REFUSE_GONE && why != REFUSE_STUCK)
+			fail_msg("%s (%s)", err_text(ret), inject_refusal_text(why));
+		nr_entered += !ret;
+		agent_fini(&v.agent);
+	}
+	printf("injection, into exec: %u of %d times\n", nr_entered, NR_EXECS);
+	victim_kill(&v);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(sleeper_is_entered_quickly),      TEST(busy_threads_survive),
 		TEST(stop_of_a_sleeper_is_kept),       TEST(stop_of_a_runner_is_kept),
-		TEST(restartable_sequence_is_aborted),
+		TEST(restartable_sequence_is_aborted), TEST(exec_is_a_reason_to_try_again),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_setup, NULL);

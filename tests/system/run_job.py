@@ -16,15 +16,15 @@ from rmemtest import MIB, SLOW, Failure, TcpServer, check, check_cap, main, nati
 TIMEOUT_S = 90 * SLOW
 
 # What is different from the rule. mib: footprint; more: further arguments to
-# try; quarters: of the footprint that can't leave; stays: the part of it that is
+# try; short: those of mode one; quarters: of the footprint that can't leave; stays: the part of it that is
 # read-only, which can't leave and so gets room of its own; unmanaged: nothing leaves;
 # forks: all the time, so that a sum of samples says nothing;
 # stops: a stated limit, a loud stop with this word; needs: a feature without which this is a stated limit.
 SPECIAL = {
     "die": {"more": ["three", "kill", "term", "abort", "segv", "none"]},
     "first_touch": {"mib": 512},
-    "fork_thousand": {"forks": True},
-    "fuzz_maps": {"more": ["1", "2"]},
+    "fork_thousand": {"forks": True, "more": [""], "short": ["60"]},
+    "fuzz_maps": {"more": ["1", "2"], "short": ["1:200"]},
     "guard_pages": {"needs": "+bpf"},
     "mdwe": {"unmanaged": True},  # its agent could not get executable code
     "mlockall_now": {"stops": "mlockall"},
@@ -32,7 +32,7 @@ SPECIAL = {
     "seccomp_child": {"quarters": 1},  # a child that may not be managed
     "seccomp_self": {"unmanaged": True},
     "segv_barrier": {"stays": 1 / 2},
-    "torture": {"more": ["1500"]},
+    "torture": {"more": ["1500"], "short": ["300"]},
 }
 FILE = "file:/var/tmp"
 # Run by tcp, or with a file, in each mode but fast: the rest would show nothing that
@@ -82,6 +82,7 @@ def one_with(rmem, program, server, ratio, mib, more, special):
     command = [program, str(mib)] + ([more] if more else [])
     want_status, want_out, alone_s, _ = native(command, TIMEOUT_S)
     if want_status == 77:
+        print(f"skipped alone: {want_out.strip()}")
         return 77
     local = (max(mib // ratio, 16) + int(mib * special.get("stays", 0))) * MIB
     name = f"{os.path.basename(program)} {more} 1/{ratio} {server or 'private server'}"
@@ -123,6 +124,8 @@ def run():
         return 77
     if a.mode == "long" and os.path.basename(a.program) == "fuzz_maps":
         mores = LONG_FUZZ
+    if a.mode == "one":
+        mores = special.get("short", mores)[:1]
     for k, (program, server, ratio) in enumerate(variants(a.program, a.mode)):
         # Programs with several ways to run take turns, unless there is all the time.
         for more in mores if a.mode == "long" or k == 0 else mores[:1]:
