@@ -61,7 +61,7 @@ int probe_features(int dev_fd, uint64_t *features)
 	return api(dev_fd, 0, features);
 }
 
-/* For tests: as on a kernel that has neither; and there, not refused. */
+/* For tests: as on a kernel that has neither. */
 static bool as_if_old(void)
 {
 	return getenv("RMEM_TEST_NO_MOVE");
@@ -74,10 +74,7 @@ int probe_move(int dev_fd)
 
 	if (err)
 		return err_set(err, DEVICE ": %s", strerror(-err));
-	if (features & UFFD_FEATURE_MOVE && !as_if_old())
-		return 0;
-	return err_set(-ENOSYS, "rmem needs Linux 6.8 or newer with UFFDIO_MOVE, this is %s: %s",
-		       probe_release(), PROBE_KERNEL_FIX);
+	return features & UFFD_FEATURE_MOVE && !as_if_old() ? 0 : -ENOSYS;
 }
 
 int probe_poison(int dev_fd)
@@ -132,7 +129,7 @@ int probe_open_device(int *fd, bool *no_move)
 	if (err)
 		return err;
 	err = probe_move(*fd);
-	*no_move = err == -ENOSYS && as_if_old();
+	*no_move = err == -ENOSYS;
 	if (*no_move)
 		err = probe_protect(*fd);
 	if (!err)

@@ -125,9 +125,26 @@ static void look_with_device(struct doctor_result *out, int (*probe)(int fd), co
 static void look_kernel(struct doctor_result *out)
 {
 	char text[128];
+	int fd, err;
 
 	snprintf(text, sizeof(text), "Linux %s, UFFDIO_MOVE is there", probe_release());
-	look_with_device(out, probe_move, text);
+	if (probe_device(&fd)) {
+		doctor_say(out, DOCTOR_WARN, "can't be told without /dev/userfaultfd");
+		return;
+	}
+	err = probe_move(fd);
+	if (err == -ENOSYS)
+		err = probe_protect(fd);
+	else if (!err)
+		doctor_say(out, DOCTOR_OK, "%s", text);
+	if (err)
+		say_err(out, err);
+	else if (probe_move(fd) == -ENOSYS) {
+		doctor_say(out, DOCTOR_WARN, "Linux %s has no UFFDIO_MOVE: pages leave more slowly",
+			   probe_release());
+		doctor_fix(out, PROBE_KERNEL_FIX);
+	}
+	close(fd);
 }
 
 static void look_fork_event(struct doctor_result *out)
