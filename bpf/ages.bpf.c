@@ -54,7 +54,7 @@ int ages(void *ctx)
 	if (!task)
 		return 0;
 	mm = task->mm;
-	e = mm ? pmd_of(&w, (__u64)mm->pgd, shared.va) : NO_ENTRY;
+	e = mm ? pmd_of(&w, mm, shared.va) : NO_ENTRY;
 	if (!e)
 		all_alike(0);
 	else if (e != NO_ENTRY && e & ENTRY_PRESENT && e & ENTRY_HUGE)

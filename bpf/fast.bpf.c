@@ -32,7 +32,7 @@ struct fast_shared shared;
 static __always_inline __u64 pte_of(const struct mm_struct *mm, __u64 va)
 {
 	struct walk w = {.map = shared.direct_map, .levels = shared.levels};
-	__u64 e = pmd_of(&w, (__u64)mm->pgd, va);
+	__u64 e = pmd_of(&w, mm, va);
 
 	if (!e)
 		return 0;

@@ -11,35 +11,12 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-typedef struct {
-	int counter;
-} atomic_t;
-
-struct page {
-	atomic_t _refcount;
-};
-
 struct mm_struct {
 	__u64 *pgd;
-	atomic_t mm_users;
-};
-
-struct file {
-	void *private_data;
-};
-
-struct fdtable {
-	unsigned int max_fds;
-	struct file **fd;
-};
-
-struct files_struct {
-	struct fdtable *fdt;
 };
 
 struct task_struct {
 	struct mm_struct *mm;
-	struct files_struct *files;
 	int pagefault_disabled;
 };
 

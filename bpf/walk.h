@@ -4,10 +4,8 @@
 #define RMEM_BPF_WALK_H
 
 #define ENTRY_PRESENT  1ULL
-#define ENTRY_WRITABLE 0x2ULL
 #define ENTRY_ACCESSED 0x20ULL
 #define ENTRY_HUGE     0x80ULL
-#define ENTRY_UFFD_WP  0x400ULL /* protected by userfaultfd */
 #define ENTRY_ADDR     0x000ffffffffff000ULL
 #define NO_ENTRY       (~0ULL)
 
@@ -24,11 +22,11 @@ static __always_inline __u64 entry_at(__u64 table, __u64 va, unsigned int shift)
 	return e;
 }
 
-/* The entry of @va in a table of the lowest level but one below @pgd, which says where the table of
+/* The entry of @va in a table of the lowest level but one, which says where the table of
  * its 2 MiB is: 0 when there is none, NO_ENTRY when it can't be told. It may be huge. */
-static __always_inline __u64 pmd_of(const struct walk *w, __u64 pgd, __u64 va)
+static __always_inline __u64 pmd_of(const struct walk *w, const struct mm_struct *mm, __u64 va)
 {
-	__u64 e = 0, table = pgd;
+	__u64 e = 0, table = (__u64)mm->pgd;
 	int shift = w->levels == 5 ? 48 : 39;
 
 	for (int i = 0; i < 4 && shift > 12; i++, shift -= 9) {

@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "client/capture/capture.h"
-#include "client/capture/drop.h"
 #include "client/capture/fast.h"
 #include "client/capture/proc.h"
 #include "client/jobtree.h"
@@ -203,9 +202,6 @@ static int open_capture(struct pager *p)
 	cp->zeros = mmap(NULL, CHUNK_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (cp->epoll_fd < 0 || cp->done_fd < 0 || cp->loadavg_fd < 0 || cp->zeros == MAP_FAILED)
 		return err_set(-errno, "the pager can't start: %s", strerror(errno));
-	cp->no_move = p->args->no_move;
-	if (cp->no_move && drop_start(cp))
-		return -EPERM;
 	return injector_start(cp);
 }
 

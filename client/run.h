@@ -159,7 +159,6 @@ struct pager_args {
 	int supervisor_pidfd;
 	int private_server_fd; /* connected socket, or -1 */
 	int dev_userfaultfd;
-	bool no_move; /* the kernel has no UFFDIO_MOVE */
 };
 
 /* The pager's whole life; returns its exit status. Runs in its own process

@@ -229,19 +229,7 @@ static int supervisor_check(struct supervisor *s)
 			return err;
 	}
 	err = exporter_open(s);
-	if (!err)
-		err = probe_open_device(&s->dev_fd, &s->no_move);
-	if (err)
-		return err;
-	if (s->cfg->on_loss_sigbus && probe_poison(s->dev_fd))
-		return err_set(-ENOSYS, "--on-loss sigbus needs Linux 6.6, this is %s",
-			       probe_release());
-	if (s->no_move && s->cfg->no_bpf)
-		return err_set(-ENOSYS,
-			       "before Linux 6.8 rmem needs BPF, which --bpf off "
-			       "forbids; this is %s",
-			       probe_release());
-	return 0;
+	return err ? err : probe_open_device(&s->dev_fd);
 }
 
 static int supervisor_open(struct supervisor *s)

@@ -64,8 +64,7 @@ struct supervisor {
 	uint64_t tty_signals;	  /* bit n: signal n came from the terminal */
 
 	int exit_status;
-	bool no_move; /* the kernel has no UFFDIO_MOVE */
-	bool failed;  /* rmem's own fault; why says it */
+	bool failed; /* rmem's own fault; why says it */
 	char why[CTL_TEXT_BYTES];
 	uint64_t start_ns;
 };

@@ -41,7 +41,6 @@ int pager_start(struct supervisor *s)
 		.supervisor_pidfd = s->self_pidfd,
 		.private_server_fd = s->server_sock,
 		.dev_userfaultfd = s->dev_fd,
-		.no_move = s->no_move,
 	};
 	char *stack = mmap(NULL, PAGER_STACK_BYTES, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);

@@ -2,10 +2,8 @@
 /* supervisor_probe: what the kernel has and what we may use. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -61,12 +59,6 @@ int probe_features(int dev_fd, uint64_t *features)
 	return api(dev_fd, 0, features);
 }
 
-/* For tests: as on a kernel that has neither. */
-static bool as_if_old(void)
-{
-	return getenv("RMEM_TEST_NO_MOVE");
-}
-
 int probe_move(int dev_fd)
 {
 	uint64_t features;
@@ -74,17 +66,10 @@ int probe_move(int dev_fd)
 
 	if (err)
 		return err_set(err, DEVICE ": %s", strerror(-err));
-	return features & UFFD_FEATURE_MOVE && !as_if_old() ? 0 : -ENOSYS;
-}
-
-int probe_poison(int dev_fd)
-{
-	uint64_t features;
-	int err = probe_features(dev_fd, &features);
-
-	if (err)
-		return err_set(err, DEVICE ": %s", strerror(-err));
-	return features & UFFD_FEATURE_POISON && !as_if_old() ? 0 : -ENOSYS;
+	if (features & UFFD_FEATURE_MOVE)
+		return 0;
+	return err_set(-ENOSYS, "rmem needs Linux 6.8 or newer with UFFDIO_MOVE, this is %s: %s",
+		       probe_release(), PROBE_KERNEL_FIX);
 }
 
 int probe_fork_event(int dev_fd)
@@ -99,40 +84,41 @@ int probe_fork_event(int dev_fd)
 	return err ? err_set(err, DEVICE ": %s", strerror(-err)) : 0;
 }
 
-int probe_protect(int dev_fd)
+int probe_pagemap_scan(void)
 {
-	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct uffdio_api a = {.api = UFFD_API};
-	struct uffdio_register r = {
-		.range = {(uintptr_t)page, 4096},
-		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP,
+	static const char page[4096] __attribute__((aligned(4096)));
+	struct page_region region;
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.start = (uintptr_t)page,
+		.end = (uintptr_t)page + sizeof(page),
+		.vec = (uintptr_t)&region,
+		.vec_len = 1,
+		.category_mask = PAGE_IS_PRESENT,
+		.return_mask = PAGE_IS_PRESENT,
 	};
-	int fd = ioctl(dev_fd, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
-	bool can = fd >= 0 && page != MAP_FAILED && !ioctl(fd, UFFDIO_API, &a) &&
-		   !ioctl(fd, UFFDIO_REGISTER, &r) && r.ioctls & 1ULL << _UFFDIO_WRITEPROTECT;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	int err;
 
-	if (fd >= 0)
-		close(fd);
-	if (page != MAP_FAILED)
-		munmap(page, 4096);
-	if (can)
+	if (fd < 0)
+		return err_set(-errno, "/proc/self/pagemap: %s: mount /proc", strerror(errno));
+	err = ioctl(fd, PAGEMAP_SCAN, &arg) < 0 ? -errno : 0;
+	close(fd);
+	if (!err)
 		return 0;
-	return err_set(-ENOSYS,
-		       "rmem needs userfaultfd with write protection (Linux 5.7), this is %s: %s",
+	return err_set(-ENOSYS, "rmem needs PAGEMAP_SCAN (Linux 6.7), this is %s: %s",
 		       probe_release(), PROBE_KERNEL_FIX);
 }
 
-int probe_open_device(int *fd, bool *no_move)
+int probe_open_device(int *fd)
 {
 	int err = probe_device(fd);
 
-	if (err)
-		return err;
-	err = probe_move(*fd);
-	*no_move = err == -ENOSYS;
-	if (*no_move)
-		err = probe_protect(*fd);
+	if (!err)
+		err = probe_move(*fd);
 	if (!err)
 		err = probe_fork_event(*fd);
+	if (!err)
+		err = probe_pagemap_scan();
 	return err;
 }

@@ -7,7 +7,6 @@
 #ifndef RMEM_CLIENT_SUPERVISOR_PROBE_H
 #define RMEM_CLIENT_SUPERVISOR_PROBE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #define PROBE_KERNEL_FIX \
@@ -22,22 +21,16 @@ int probe_device(int *fd) __attribute__((warn_unused_result));
 /* All features userfaultfd has here. 0 or -errno. */
 int probe_features(int dev_fd, uint64_t *features) __attribute__((warn_unused_result));
 
-/* UFFDIO_MOVE (Linux 6.8). 0; -ENOSYS: not here, and rmem does without; another -errno
- * with err text. */
+/* UFFDIO_MOVE (Linux 6.8). 0; -ENOSYS with the remedy. */
 int probe_move(int dev_fd) __attribute__((warn_unused_result));
-
-/* UFFDIO_POISON (Linux 6.6), as probe_move(). */
-int probe_poison(int dev_fd) __attribute__((warn_unused_result));
-
-/* Write protection (Linux 5.7), without which nothing can leave where MOVE is missing.
- * 0; -ENOSYS with the remedy. */
-int probe_protect(int dev_fd) __attribute__((warn_unused_result));
 
 /* Fork events need CAP_SYS_PTRACE. 0; -EPERM with the remedy. */
 int probe_fork_event(int dev_fd) __attribute__((warn_unused_result));
 
-/* All that rmem can't do without, in turn; a descriptor of /dev/userfaultfd on success.
- * *@no_move: the kernel has no UFFDIO_MOVE. */
-int probe_open_device(int *fd, bool *no_move) __attribute__((warn_unused_result));
+/* PAGEMAP_SCAN (Linux 6.7). 0; -ENOSYS with the remedy. */
+int probe_pagemap_scan(void) __attribute__((warn_unused_result));
+
+/* All of the above in turn; a descriptor of /dev/userfaultfd on success. */
+int probe_open_device(int *fd) __attribute__((warn_unused_result));
 
 #endif

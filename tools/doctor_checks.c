@@ -125,31 +125,24 @@ static void look_with_device(struct doctor_result *out, int (*probe)(int fd), co
 static void look_kernel(struct doctor_result *out)
 {
 	char text[128];
-	int fd, err;
 
 	snprintf(text, sizeof(text), "Linux %s, UFFDIO_MOVE is there", probe_release());
-	if (probe_device(&fd)) {
-		doctor_say(out, DOCTOR_WARN, "can't be told without /dev/userfaultfd");
-		return;
-	}
-	err = probe_move(fd);
-	if (err == -ENOSYS)
-		err = probe_protect(fd);
-	else if (!err)
-		doctor_say(out, DOCTOR_OK, "%s", text);
-	if (err)
-		say_err(out, err);
-	else if (probe_move(fd) == -ENOSYS) {
-		doctor_say(out, DOCTOR_WARN, "Linux %s has no UFFDIO_MOVE: pages leave more slowly",
-			   probe_release());
-		doctor_fix(out, PROBE_KERNEL_FIX);
-	}
-	close(fd);
+	look_with_device(out, probe_move, text);
 }
 
 static void look_fork_event(struct doctor_result *out)
 {
 	look_with_device(out, probe_fork_event, "CAP_SYS_PTRACE: forks can be followed");
+}
+
+static void look_pagemap(struct doctor_result *out)
+{
+	int err = probe_pagemap_scan();
+
+	if (err)
+		say_err(out, err);
+	else
+		doctor_say(out, DOCTOR_OK, "PAGEMAP_SCAN is there");
 }
 
 static void look_yama(struct doctor_result *out)
@@ -305,6 +298,7 @@ static void look_rmemd(struct doctor_result *out)
 const struct doctor_check doctor_checks[] = {
 	{"userfaultfd", look_device},
 	{"kernel", look_kernel},
+	{"page maps", look_pagemap},
 	{"follow forks", look_fork_event},
 	{"ptrace scope", look_yama},
 	{"seccomp", look_seccomp},

@@ -393,49 +393,6 @@ static AGENT_CODE void agent_move(struct agent_self *self, struct agent_cmd *cmd
 	ring->moves++;
 }
 
-/* Is it this run's turn? The pager reads what a run raises before it allows the next. */
-static AGENT_CODE bool agent_may_zap(const struct agent_cmd *cmd, uint32_t nr)
-{
-	while (__atomic_load_n(&cmd->go, __ATOMIC_ACQUIRE) <= nr) {
-		if (__atomic_load_n(&cmd->stop, __ATOMIC_ACQUIRE))
-			return false;
-		sys(__NR_sched_yield, 0, 0, 0, 0);
-	}
-	return !__atomic_load_n(&cmd->stop, __ATOMIC_ACQUIRE);
-}
-
-/* What a refused run has lost before it was refused the pager sees for itself. */
-static AGENT_CODE void agent_zap(struct agent_ring *ring, struct agent_cmd *cmd)
-{
-	unsigned int idx = pageset_next(&cmd->want, 0), end, step = CHUNK_PAGES;
-	uint32_t nr = 0;
-	long ret;
-
-	while (idx < CHUNK_PAGES && agent_may_zap(cmd, nr)) {
-		end = agent_run_end(cmd, idx);
-		if (end - idx > step)
-			end = idx + step;
-		cmd->run_start = cmd->va + ((uint64_t)idx << PAGE_SHIFT);
-		cmd->run_end = cmd->va + ((uint64_t)end << PAGE_SHIFT);
-		ret = agent_probe(ring->uffd_job, cmd->run_start);
-		if (ret == -EAGAIN) {
-			cmd->overtaken = 1;
-			return;
-		}
-		if (!ret)
-			ret = sys(__NR_madvise, cmd->run_start, cmd->run_end - cmd->run_start,
-				  MADV_DONTNEED, 0);
-		__atomic_store_n(&cmd->ended, ++nr, __ATOMIC_RELEASE);
-		if (ret && end - idx > 1) {
-			step = 1; /* perhaps it spans two mappings */
-			continue;
-		}
-		if (ret)
-			agent_refused(cmd, idx, -EINVAL);
-		idx = pageset_next(&cmd->want, end);
-	}
-}
-
 static AGENT_CODE int32_t agent_populate(const struct agent_cmd *cmd)
 {
 	unsigned int idx, end;
@@ -500,8 +457,6 @@ static AGENT_CODE void agent_obey(struct agent_self *self, struct agent_cmd *cmd
 		cmd->moved.w[i] = cmd->busy.w[i] = cmd->invalid.w[i] = 0;
 	if (op == AGENT_MOVE)
 		agent_move(self, cmd);
-	else if (op == AGENT_ZAP)
-		agent_zap(self->ring, cmd);
 	else if (op == AGENT_POPULATE)
 		cmd->err = agent_populate(cmd);
 	else if (op == AGENT_DROP)

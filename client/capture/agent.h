@@ -23,7 +23,7 @@
 
 #include "client/core/types.h"
 
-#define AGENT_ABI    3U
+#define AGENT_ABI    2U
 #define AGENT_SLOTS  4U
 #define AGENT_HALVES 2U
 #define AGENT_NAME   "rmem-agent"
@@ -33,7 +33,6 @@ enum agent_op {
 	AGENT_POPULATE, /* MADV_POPULATE_WRITE of want, page runs */
 	AGENT_DROP,	/* MADV_DONTNEED of half B */
 	AGENT_ADVISE,	/* madvise(va, bytes, advice) */
-	AGENT_ZAP,	/* MADV_DONTNEED of want, run by run, each when told (drop.c) */
 	AGENT_EXIT,	/* unmap what is the agent's, and exit */
 };
 
@@ -48,11 +47,6 @@ struct agent_cmd {
 	uint64_t bytes; /* AGENT_ADVISE */
 	uint32_t advice;
 	uint32_t overtaken; /* a MOVE answered EAGAIN: an event is unread */
-	uint32_t go;	    /* AGENT_ZAP, atomic: so many runs may be begun */
-	uint32_t stop;	    /* atomic: and no other will be */
-	uint32_t ended;	    /* atomic: so many are over */
-	uint32_t spare;
-	uint64_t run_start, run_end; /* the one that is under way */
 	pageset want;
 	pageset gaps;	 /* nothing is there: one MOVE may go over them */
 	pageset moved;	 /* in scratch B[half] now */

@@ -11,7 +11,6 @@
  *	messages.c   userfaultfd messages
  *	injector.c   the thread that puts agents into processes
  *	ops.c        the core's table
- *	drop.c       what moves where the kernel has no UFFDIO_MOVE
  *
  * Everything on the pager's thread, but the injector's own loop.
  */
@@ -64,10 +63,8 @@ struct aspace {
 	uint64_t scratch_a, scratch_b, own_start,
 		own_end; /* copied: the job may write to the ring */
 	struct command cmd[AGENT_SLOTS];
-	unsigned int post, take;  /* next to be posted, next to be answered */
-	char *stage[CORE_HALVES]; /* copies that drop.c made, or NULL */
-	uint64_t drop_pause_ns;	  /* nothing is dropped before */
-	bool drop[CORE_HALVES];	  /* half holds pages that nobody needs */
+	unsigned int post, take; /* next to be posted, next to be answered */
+	bool drop[CORE_HALVES];	 /* half holds pages that nobody needs */
 
 	uint64_t maps_bytes; /* virtual size when its maps were last read */
 	uint64_t maps_ns;
@@ -124,7 +121,6 @@ struct journal {
 struct injector;
 struct table;
 struct fast;
-struct drop;
 
 struct capture {
 	struct core *core;
@@ -149,8 +145,6 @@ struct capture {
 	struct injector *injector;
 	struct fast *fast; /* NULL: not begun */
 	bool no_fast;	   /* and not to be */
-	bool no_move;	   /* no UFFDIO_MOVE: pages are copied and dropped (drop.c) */
-	struct drop *drop;
 	const void *zeros; /* CHUNK_BYTES of them */
 	uint64_t anon_bytes, unmanaged_bytes;
 	bool anon_exact;       /* anon_bytes is what was there at one moment, not a bound */
@@ -183,11 +177,6 @@ bool aspaces_unclaimed(const struct capture *cp); /* is one's process not known?
 
 /* 0; -EAGAIN when all slots are in use; -ESRCH without an agent. */
 int agent_post(struct aspace *sp, const struct agent_cmd *cmd);
-/* The next command: its place is taken, but it is not yet the agent's. NULL: not now. */
-struct agent_cmd *agent_reserve(struct aspace *sp, const struct agent_cmd *cmd);
-void agent_wake(struct agent_ring *ring, int wake_fd, struct agent_cmd *cmd);
-/* Its answer has been read, or it was not given to the agent at all. */
-void agent_unreserve(struct aspace *sp, bool was_given);
 bool agent_is_dead(const struct aspace *sp);
 bool agent_idle(const struct aspace *sp);
 
@@ -212,9 +201,6 @@ void aspace_guard_shared(struct capture *cp, struct aspace *sp, pid_t threads_of
 
 /* ---- messages.c ---- */
 void messages_read(struct capture *cp, struct aspace *sp);
-/* What was read elsewhere, in the kernel's order. */
-void messages_give(struct capture *cp, struct aspace *sp, const struct uffd_msg *msg,
-		   unsigned int nr);
 
 /* ---- register.c ---- */
 /* Register what is new in the space's mappings, as a whole. 0 or -errno. */

@@ -11,7 +11,6 @@
 #ifndef RMEM_CAPTURE_INJECT_H
 #define RMEM_CAPTURE_INJECT_H
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -38,7 +37,6 @@ struct inject_args {
 	int wake_read_fd;    /* read end of the wake pipe; borrowed, passed in */
 	int done_fd;	     /* eventfd; borrowed, passed in */
 	unsigned int timeout_ms;
-	bool no_move; /* UFFDIO_MOVE is not to be asked for */
 };
 
 /* What an agent is to the pager. Zero it, then agent_fini() always works. */

@@ -34,7 +34,7 @@
 #define AGENT_FILES   64U
 #define JOB_FEATURES                                                                      \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | \
-	 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_THREAD_ID)
+	 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_MOVE)
 
 _Static_assert(sizeof(struct agent_ring) <= RING_BYTES, "the ring is one page");
 
@@ -273,7 +273,6 @@ static int register_missing(struct setup *s, int uffd, uint64_t va)
 
 static int open_userfaultfds(struct setup *s)
 {
-	const uint64_t move = s->inj->args->no_move ? 0 : UFFD_FEATURE_MOVE;
 	struct agent *out = s->inj->out;
 	int ret;
 
@@ -281,9 +280,9 @@ static int open_userfaultfds(struct setup *s)
 	if (!ret)
 		ret = take_over(s, &out->uffd_scratch, s->boot.uffd_scratch);
 	if (!ret && s->inj->args->uffd_job < 0)
-		ret = negotiate(s, out->uffd_job, JOB_FEATURES | move);
+		ret = negotiate(s, out->uffd_job, JOB_FEATURES);
 	if (!ret)
-		ret = negotiate(s, out->uffd_scratch, move);
+		ret = negotiate(s, out->uffd_scratch, UFFD_FEATURE_MOVE);
 	if (!ret)
 		ret = register_missing(s, out->uffd_job, s->scratch_a);
 	if (!ret)

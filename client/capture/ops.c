@@ -6,7 +6,6 @@
 
 #include "client/capture/bpf_ages.h"
 #include "client/capture/capture.h"
-#include "client/capture/drop.h"
 #include "client/capture/fast.h"
 #include "client/capture/proc.h"
 #include "client/capture/uffd.h"
@@ -56,11 +55,8 @@ static int fill_zero(void *ctx, space_id id, uint64_t va, unsigned int nr, unsig
 static int allow(void *ctx, space_id id, uint64_t va, unsigned int nr)
 {
 	struct aspace *sp = living(ctx, id);
-	int err;
+	int err = sp ? uffd_allow(sp->uffd, va, va + nr * PAGE_BYTES) : -ESRCH;
 
-	if (sp && drop_holds(ctx, sp, va, nr)) /* copied, and not to be written to until dropped */
-		return -EAGAIN;
-	err = sp ? uffd_allow(sp->uffd, va, va + nr * PAGE_BYTES) : -ESRCH;
 	if (err == -ENOENT && nr > 1) /* over two mappings, one of another kind */
 		err = uffd_allow(sp->uffd, va, va + PAGE_BYTES);
 	if (err == -EAGAIN)
@@ -164,9 +160,7 @@ static bool can_move(void *ctx, space_id id)
 {
 	struct aspace *sp = living(ctx, id);
 
-	if (!sp || !drop_may_begin(ctx, sp))
-		return false;
-	if (!sp->agent.ring || (sp->blind_ns && capture_now_ns() - sp->blind_ns < BLIND_NS))
+	if (!sp || !sp->agent.ring || (sp->blind_ns && capture_now_ns() - sp->blind_ns < BLIND_NS))
 		return false;
 	if (!sp->readable)
 		sp->readable = uffd_has_messages(sp->uffd);
@@ -189,8 +183,6 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 		return err;
 	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
 		cmd.gaps.w[i] = ~any.w[i];
-	if (((struct capture *)ctx)->no_move)
-		return drop_begin(ctx, sp, &cmd);
 	err = agent_post(sp, &cmd);
 	if (!err)
 		sp->drop[half] = false; /* the agent empties the half itself */
@@ -229,8 +221,6 @@ static int copy_out(void *ctx, space_id id, unsigned int half, const pageset *se
 
 	if (!sp)
 		return -ESRCH;
-	if (sp->stage[half])
-		return drop_copy_out(sp, half, set, frames);
 	base = sp->scratch_b + half * CHUNK_BYTES;
 	err = check_scratch(sp, base, set);
 	if (err)
@@ -259,9 +249,7 @@ static void drop(void *ctx, space_id id, unsigned int half)
 {
 	struct aspace *sp = living(ctx, id);
 
-	if (sp && sp->stage[half])
-		drop_unstage(ctx, sp, half);
-	else if (sp && !((struct capture *)ctx)->no_move)
+	if (sp)
 		sp->drop[half] = true;
 }
 

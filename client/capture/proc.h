@@ -67,15 +67,11 @@ int proc_load(int loadavg_fd, pid_t *last_pid, unsigned int *nr_running);
 /* Do both run in one address space? 1, 0, or -errno. (kcmp) */
 int proc_same_space(pid_t a, pid_t b);
 
-/* From now on without PAGEMAP_SCAN, as where the kernel has none. */
-void proc_read_pagemap(void);
-
 /* Opens /proc/PID/pagemap. Descriptor or -errno. */
 int proc_open_pagemap(pid_t pid);
 
 /* Present private anonymous pages of [start, end), one chunk at most,
- * without the shared zero page, where frames may be seen (PAGEMAP_SCAN of Linux 6.7 tells
- * it to all). Bits count from
+ * without the shared zero page (PAGEMAP_SCAN, Linux 6.7). Bits count from
  * start's chunk. */
 int proc_present(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
 
@@ -86,7 +82,6 @@ int proc_filled(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
 /* What has an entry in its page table of any kind: present, swapped out, a guard. */
 int proc_any(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
 
-/* Without PAGEMAP_SCAN it may also be where nothing was found for 128 MiB. */
 int proc_next_present(int pagemap_fd, uint64_t start, uint64_t end, uint64_t *out);
 
 /* Pages (addresses) that must stay because the kernel writes to them at

@@ -224,34 +224,6 @@ int tracee_stop(struct tracee *t, unsigned int stop_ms)
 	return ret;
 }
 
-int tracee_hold(struct tracee *t, unsigned int stop_ms)
-{
-	int ret;
-
-	t->own = false;
-	t->deadline_ns = tracee_now_ns() + stop_ms * 1000000ULL;
-	ret = (int)trace_value(PTRACE_SEIZE, t->tid, PTRACE_O_TRACESYSGOOD);
-	if (ret)
-		return ret;
-	hurry(t);
-	ret = run_to_event_stop(t, true);
-	unhurry(t);
-	if (ret)
-		return ret;
-	if (trace(PTRACE_GETREGS, t->tid, 0, &t->saved) ||
-	    trace(PTRACE_GETSIGMASK, t->tid, sizeof(t->saved_mask), &t->saved_mask))
-		return -ESRCH;
-	fix_cut_short(t->tid, &t->saved, t->saved_mask);
-	return 0;
-}
-
-int tracee_unhold(struct tracee *t)
-{
-	long ret = trace(PTRACE_SETREGS, t->tid, 0, &t->saved);
-
-	return trace(PTRACE_DETACH, t->tid, 0, NULL) || ret ? -ESRCH : 0;
-}
-
 int tracee_adopt(struct tracee *t, const struct tracee *parent, pid_t tid)
 {
 	int status, ret;

@@ -37,11 +37,6 @@ struct tracee {
  * -EOPNOTSUPP calls can't be run in it (not 64-bit, dispatched to user space). */
 int tracee_stop(struct tracee *t, unsigned int stop_ms) __attribute__((warn_unused_result));
 
-/* Stops it only to hold it: no call is run in it, and none of its memory is read, which
- * might be missing. tid is set. As tracee_stop(). */
-int tracee_hold(struct tracee *t, unsigned int stop_ms) __attribute__((warn_unused_result));
-int tracee_unhold(struct tracee *t); /* 0 or -ESRCH */
-
 /* Takes over @tid, the new task that tracee_clone() made, once it stands still. */
 int tracee_adopt(struct tracee *t, const struct tracee *parent, pid_t tid)
 	__attribute__((warn_unused_result));

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "client/capture/capture.h"
-#include "client/capture/drop.h"
 #include "client/capture/proc.h"
 #include "common/base/log.h"
 
@@ -111,7 +110,6 @@ void aspace_gone(struct capture *cp, struct aspace *sp)
 {
 	if (sp->dead)
 		return;
-	drop_forget(cp, sp);
 	sp->dead = true;
 	core_space_gone(cp->core, sp->id);
 	for (unsigned int i = 0; i < AGENT_SLOTS; i++) {
@@ -121,7 +119,7 @@ void aspace_gone(struct capture *cp, struct aspace *sp)
 		if (!cmd->used)
 			continue;
 		cmd->used = false;
-		if (cmd->op == AGENT_MOVE || cmd->op == AGENT_ZAP)
+		if (cmd->op == AGENT_MOVE)
 			core_moved(cp->core, sp->id, cmd->half, &none, &none, &none, false);
 		if (cmd->op == AGENT_POPULATE)
 			core_populated(cp->core, sp->id, cmd->va, -ESRCH);
@@ -178,14 +176,17 @@ bool agent_idle(const struct aspace *sp)
 	return sp->post == sp->take;
 }
 
-struct agent_cmd *agent_reserve(struct aspace *sp, const struct agent_cmd *cmd)
+int agent_post(struct aspace *sp, const struct agent_cmd *cmd)
 {
 	unsigned int slot = sp->post % AGENT_SLOTS;
+	struct agent_ring *ring = sp->agent.ring;
 	struct agent_cmd *c;
 
-	if (!sp->agent.ring || sp->cmd[slot].used)
-		return NULL;
-	c = &sp->agent.ring->cmd[slot];
+	if (!ring)
+		return -ESRCH;
+	if (sp->cmd[slot].used)
+		return -EAGAIN;
+	c = &ring->cmd[slot];
 	memcpy((char *)c + sizeof(c->state), (const char *)cmd + sizeof(c->state),
 	       sizeof(*c) - sizeof(c->state));
 	sp->cmd[slot] = (struct command){.used = true,
@@ -195,36 +196,6 @@ struct agent_cmd *agent_reserve(struct aspace *sp, const struct agent_cmd *cmd)
 					 .want = cmd->want,
 					 .since_ns = capture_now_ns()};
 	sp->post++;
-	return c;
-}
-
-void agent_unreserve(struct aspace *sp, bool was_given)
-{
-	unsigned int slot = (was_given ? sp->take : sp->post - 1) % AGENT_SLOTS;
-
-	sp->cmd[slot].used = false;
-	if (!was_given) {
-		sp->post--;
-		return;
-	}
-	__atomic_store_n(&sp->agent.ring->cmd[slot].state, AGENT_FREE, __ATOMIC_RELEASE);
-	sp->take++;
-}
-
-void agent_wake(struct agent_ring *ring, int wake_fd, struct agent_cmd *cmd)
-{
-	__atomic_store_n(&cmd->state, AGENT_QUEUED, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&ring->sleeping, __ATOMIC_SEQ_CST) && write(wake_fd, "w", 1) < 0)
-		return; /* a full pipe wakes as well; one without an end has no agent */
-}
-
-int agent_post(struct aspace *sp, const struct agent_cmd *cmd)
-{
-	struct agent_ring *ring = sp->agent.ring;
-	struct agent_cmd *c = agent_reserve(sp, cmd);
-
-	if (!c)
-		return ring ? -EAGAIN : -ESRCH;
 	priority_apart(sp);
 	__atomic_store_n(&c->state, AGENT_QUEUED, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&ring->sleeping, __ATOMIC_SEQ_CST) && write(sp->wake_fd, "w", 1) < 0)
@@ -313,8 +284,6 @@ static void reap_one(struct capture *cp, struct aspace *sp)
 		struct command cmd = sp->cmd[slot];
 		struct agent_cmd got;
 
-		if (cmd.op == AGENT_ZAP) /* drop.c waits for it */
-			return;
 		if (__atomic_load_n(&c->state, __ATOMIC_ACQUIRE) != AGENT_DONE) {
 			if (capture_now_ns() - cmd.since_ns > COMMAND_TIMEOUT_NS)
 				cp->fatal = "an agent does not answer";
@@ -332,7 +301,6 @@ static void reap_one(struct capture *cp, struct aspace *sp)
 
 void agents_reap(struct capture *cp)
 {
-	drop_reap(cp);
 	for (struct aspace *sp = cp->spaces; sp; sp = sp->next)
 		if (!sp->dead && sp->agent.ring)
 			reap_one(cp, sp);
@@ -340,8 +308,6 @@ void agents_reap(struct capture *cp)
 
 bool agents_answered(const struct capture *cp)
 {
-	if (drop_is_done(cp))
-		return true;
 	for (const struct aspace *sp = cp->spaces; sp; sp = sp->next)
 		if (!sp->dead && sp->post != sp->take &&
 		    __atomic_load_n(&sp->agent.ring->cmd[sp->take % AGENT_SLOTS].state,

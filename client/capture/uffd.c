@@ -2,7 +2,6 @@
 #include "client/capture/uffd.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -65,18 +64,6 @@ int uffd_guard(int fd, uint64_t start, uint64_t end)
 int uffd_allow(int fd, uint64_t start, uint64_t end)
 {
 	return write_protect(fd, start, end, 0);
-}
-
-int uffd_new(int dev_fd)
-{
-	struct uffdio_api api = {.api = UFFD_API};
-	int fd = ioctl(dev_fd, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd >= 0 && ioctl(fd, UFFDIO_API, &api)) {
-		close(fd);
-		return -1;
-	}
-	return fd;
 }
 
 bool uffd_alive(int fd)

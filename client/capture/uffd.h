@@ -20,7 +20,6 @@ int uffd_unregister(int fd, uint64_t start, uint64_t end);
 
 /* Writes to what is present in the range raise a message from now on, or no
  * longer (and whoever waits goes on). -EAGAIN while an event is unread. */
-int uffd_new(int dev_fd); /* of this process, without events; or -1 */
 int uffd_guard(int fd, uint64_t start, uint64_t end);
 int uffd_allow(int fd, uint64_t start, uint64_t end);
 
