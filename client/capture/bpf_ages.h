@@ -25,7 +25,8 @@ void ages_unload(struct bpf_ages *a); /* accepts NULL */
 int ages_young(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *young);
 
 /* Clears the bits of @set in the process of @pidfd (MADV_COLD, which also flushes what
- * processors remember of them). 0 or -errno. */
+ * processors remember of them), but for pages so new that another processor has not yet put
+ * them on a list of the kernel's: they count as accessed, which they were. 0 or -errno. */
 int ages_clear(int pidfd, uint64_t chunk_va, const pageset *set);
 
 #endif
