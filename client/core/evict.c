@@ -197,7 +197,8 @@ static int move_chunk(struct core *c, struct space *s, struct chunk *ch, bool al
 			put_back(c, ch, i);
 		return err;
 	}
-	*half = (struct half){.chunk = ref_to(c, ch), .busy = true, .want = want};
+	*half = (struct half){
+		.chunk = ref_to(c, ch), .busy = true, .some_stay = some_stay, .want = want};
 	c->st->moving_pages += nr;
 	if (nr < all) {
 		chunk_queue(c, ch, true);
@@ -303,10 +304,8 @@ static int evict_queued(struct core *c, unsigned int *scans)
 		}
 		--*scans;
 		nr = move_chunk(c, s, ch, st->spared >= st->q_len);
-		if (nr > 0) {
-			st->spared = 0;
+		if (nr > 0)
 			return nr;
-		}
 		chunk_tidy(c, ch);
 		ch = next;
 	}
@@ -494,10 +493,14 @@ void core_moved(struct core *c, space_id sp, unsigned int h, const pageset *move
 	half->want = got;
 	half->moved = true;
 	c->st->nr_moved++;
-	if (pageset_count(&got))
+	if (pageset_count(&got)) {
 		c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);
-	else if (!overtaken)
+		c->st->spared = 0;
+	} else if (half->some_stay) {
+		c->st->spared++; /* what would go can't; what stays gets no younger by that */
+	} else if (!overtaken) {
 		chunk_unqueue(c, ch); /* until the next sweep */
+	}
 	if (overtaken)
 		chunk_queue(c, ch, true);
 	if (pageset_count(busy))

@@ -89,6 +89,7 @@ struct half {
 	ref chunk; /* none while busy: its space is gone */
 	bool busy;
 	bool moved;	    /* the agent has answered: */
+	bool some_stay;	    /* the policy kept others of the chunk here */
 	pageset want;	    /* what it is asked to take, then what it took and is still there */
 	unsigned int taken; /* copied out: as long as others are not, scratch has it too */
 };
