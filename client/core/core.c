@@ -99,6 +99,7 @@ void core_observe(struct core *c, uint64_t anon_bytes, uint64_t held_bytes, bool
 	struct core_stats *stats = &c->st->stats;
 
 	c->st->local_anon = (int64_t)held_bytes;
+	c->st->drain_rests = false;
 	/* Frames take no memory before the first page has been in one. */
 	stats->local_bytes = anon_bytes;
 	if (stats->pages_moved)
@@ -119,7 +120,7 @@ bool core_busy(const struct core *c)
 
 bool core_run(struct core *c)
 {
-	bool took;
+	bool took, drains;
 
 	if (c->st->lost)
 		return false;
@@ -127,10 +128,11 @@ bool core_run(struct core *c)
 	faults_retry(c);
 	took = take_in_run(c);
 	evict_run(c);
+	drains = drain_run(c);
 	io_submit_reads(c);
 	io_submit_writes(c);
 	/* After the last was taken in, messages may be read again. */
-	return took || (c->st->nr_urgent && c->st->nr_dirty) ||
+	return took || drains || (c->st->nr_urgent && c->st->nr_dirty) ||
 	       (c->st->moving_pages == 0 && evict_target_bytes(c) && frames_for_bulk(c) &&
 		c->st->q_head.v);
 }
@@ -192,6 +194,23 @@ static uint64_t away(const uint64_t *recs)
 	return recs[REC_STANDBY] + recs[REC_REMOTE] + recs[REC_FETCHING];
 }
 
+/* Slots that are free and will never be used. */
+static uint64_t closed(const struct core *c)
+{
+	const struct store *s = c->b.store;
+	uint64_t slots = 0, pages = 0;
+
+	for (unsigned int i = 0; i < s->nr_parts; i++) {
+		uint64_t start = i ? s->part_end[i - 1] : 0;
+
+		pages += c->st->stats.part_pages[i];
+		if (c->st->stats.part[i] != PART_OPEN)
+			slots += s->part_end[i] - start - c->st->stats.part_pages[i];
+	}
+	assert(!s->nr_parts || pages == c->st->stats.remote_pages);
+	return slots;
+}
+
 void core_check(const struct core *c)
 {
 	const struct state *st = c->st;
@@ -217,5 +236,5 @@ void core_check(const struct core *c)
 		slots += c->slot_refs[i] != 0;
 	}
 	assert(refs == uses);
-	assert(slots + st->slots_free == c->b.store->nr_slots);
+	assert(slots + st->slots_free + closed(c) == c->b.store->nr_slots);
 }

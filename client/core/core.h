@@ -52,6 +52,13 @@ enum rec_state {
 };
 #define REC_STATES (REC_LOST + 1)
 
+/* A part of the store. */
+enum core_part {
+	PART_OPEN,
+	PART_DRAINS, /* takes no pages, and those that it has move elsewhere */
+	PART_LEFT,
+};
+
 #define CORE_HALVES 2U /* scratch halves a space has, one chunk each */
 
 struct core_config {
@@ -90,6 +97,8 @@ struct core_stats {
 	uint64_t spaces, spaces_peak, chunks, records_bytes;
 	uint64_t records[REC_STATES]; /* pages in each state now; REC_NONE is not counted */
 	uint64_t stuck_bytes;	      /* seen but can't leave: locked, pinned, shared, read-only */
+	uint64_t part_pages[STORE_PARTS]; /* slots in use */
+	uint8_t part[STORE_PARTS];	  /* enum core_part */
 	struct hist fault_ns;
 };
 
@@ -118,6 +127,11 @@ void core_close(struct core *c);
  * frames take. What is too much leaves as fast as it can, and nothing comes in
  * meanwhile. */
 void core_set_cap(struct core *c, uint64_t cap_bytes);
+
+/* A part of the store is to leave: all that it holds moves to others in the background.
+ * 0, also when it has been told so before; -EINVAL: there is no such part; -ENOSPC: the
+ * others have no room for its pages. */
+int core_drain(struct core *c, unsigned int part) __attribute__((warn_unused_result));
 
 const struct core_stats *core_stats(const struct core *c);
 

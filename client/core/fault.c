@@ -269,7 +269,7 @@ static void await(struct frame *fr, const struct waiting *w)
 	}
 	fr->waited = true;
 	fr->hinted &= w->hint;
-	fr->ahead = fr->marker = false;
+	fr->ahead = fr->marker = fr->moves = false;
 	fr->agent_waits |= w->tid == CORE_AGENT_TID;
 }
 

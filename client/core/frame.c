@@ -75,6 +75,16 @@ void frame_clean_push(struct core *c, uint32_t i)
 	push(c, i, false);
 }
 
+void frame_write_anew(struct core *c, uint32_t i)
+{
+	struct frame *f = &c->frames[i];
+
+	slot_put(c, f->slot);
+	f->has_slot = false;
+	f->slot = 0;
+	frame_dirty_push(c, i);
+}
+
 void frame_ask_push(struct core *c, uint32_t i, bool urgent)
 {
 	c->frames[i].state = FRAME_FETCHING;

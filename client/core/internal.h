@@ -60,6 +60,7 @@ struct frame {
 	bool fetched;	  /* the waiter had to wait for the store */
 	bool ahead;	  /* read ahead of any fault */
 	bool away;	  /* the bytes come from the store, not from the job */
+	bool moves;	  /* to another slot: its own leaves */
 	bool marker;	  /* stands by until it is touched, which goes on with a plan */
 	bool submitted;	  /* the store has the request */
 	bool urgent;	  /* and knows that somebody waits */
@@ -160,6 +161,10 @@ struct state {
 
 	uint64_t slots_free, slot_cursor;
 	uint64_t steal_cursor;
+	uint32_t nr_draining;  /* parts of the store */
+	uint32_t drain_cursor; /* bucket of chunks */
+	bool drain_found;      /* in this round through all of them */
+	bool drain_rests;      /* until the next measurement */
 
 	struct held held[MAX_HELD];
 	uint32_t nr_held;
@@ -208,6 +213,7 @@ void slot_put(struct core *c, uint64_t slot);
 bool slot_is_shared(const struct core *c, uint64_t slot);
 bool slot_is_written(const struct core *c, uint64_t slot); /* no write pending */
 void slot_set_pending(struct core *c, uint64_t slot, bool pending);
+bool slot_is_leaving(const struct core *c, uint64_t slot); /* its part drains */
 bool slots_scarce(const struct core *c);
 
 /* ---- frame.c: standby ---- */
@@ -224,7 +230,8 @@ uint32_t frames_for_bulk(const struct core *c);
 void frame_put(struct core *c, uint32_t f);
 void frame_dirty_push(struct core *c, uint32_t f);
 void frame_clean_push(struct core *c, uint32_t f);
-void frame_unlist(struct core *c, uint32_t f); /* from dirty, clean or ask list */
+void frame_write_anew(struct core *c, uint32_t f); /* to another slot; in no list */
+void frame_unlist(struct core *c, uint32_t f);	   /* from dirty, clean or ask list */
 void frame_ask_push(struct core *c, uint32_t f, bool urgent);
 
 /* The page it belonged to needs these bytes no longer. Frees it, or leaves it
@@ -309,6 +316,9 @@ void ahead_run(struct core *c, struct space *s, const struct waiting *w, enum po
 void io_reap(struct core *c);
 void io_submit_reads(struct core *c);
 void io_submit_writes(struct core *c);
+
+/* ---- drain.c: parts of the store that leave ---- */
+bool drain_run(struct core *c); /* true: go on soon */
 
 /* ---- evict.c ---- */
 uint64_t evict_target_bytes(const struct core *c); /* how much should leave now */

@@ -178,13 +178,8 @@ static void page_lost(struct core *c, struct chunk *ch, unsigned int idx, enum c
  * written to this one next makes it right. */
 static void repaired(struct core *c, uint32_t i)
 {
-	struct frame *f = &c->frames[i];
-
 	c->st->stats.pages_repaired++;
-	slot_put(c, f->slot);
-	f->has_slot = false;
-	f->slot = 0;
-	frame_dirty_push(c, i);
+	frame_write_anew(c, i);
 }
 
 /* A copy that has not given a wrong page yet. */
@@ -240,9 +235,11 @@ static bool fetched(struct core *c, uint32_t i, int res, uint8_t from)
 	rec_set(c, ch, f->idx, REC_STANDBY);
 	if (f->avoid)
 		repaired(c, i);
+	else if (slot_is_leaving(c, f->slot))
+		frame_write_anew(c, i);
 	else
 		frame_clean_push(c, i);
-	return !f->marker; /* whose touch is what matters */
+	return !f->marker && !f->moves; /* whose touch is what matters; nobody's */
 }
 
 /* How many of these frames are in a row, and hold pages in a row. */

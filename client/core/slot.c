@@ -9,6 +9,21 @@
 #define SLOT_PENDING 0x8000U /* its write is not acknowledged yet */
 #define SLOT_COUNT   0x7fffU
 
+static unsigned int part_of(const struct core *c, uint64_t slot)
+{
+	const struct store *s = c->b.store;
+	unsigned int part = 0;
+
+	while (part + 1 < s->nr_parts && slot >= s->part_end[part])
+		part++;
+	return part;
+}
+
+bool slot_is_leaving(const struct core *c, uint64_t slot)
+{
+	return c->st->nr_draining && c->st->stats.part[part_of(c, slot)] == PART_DRAINS;
+}
+
 uint64_t slot_get(struct core *c)
 {
 	struct state *st = c->st;
@@ -29,6 +44,7 @@ uint64_t slot_get(struct core *c)
 		assert(!c->slot_refs[slot]);
 		c->slot_refs[slot] = 1;
 		st->stats.remote_pages++;
+		st->stats.part_pages[part_of(c, slot)]++;
 		if (st->stats.remote_pages > st->stats.remote_peak_pages)
 			st->stats.remote_peak_pages = st->stats.remote_pages;
 		return slot;
@@ -55,8 +71,11 @@ void slot_put(struct core *c, uint64_t slot)
 	if (--*r & SLOT_COUNT)
 		return;
 	assert(!(*r & SLOT_PENDING));
-	c->slot_map[slot / 64] |= 1ULL << (slot % 64);
-	c->st->slots_free++;
+	if (!slot_is_leaving(c, slot)) {
+		c->slot_map[slot / 64] |= 1ULL << (slot % 64);
+		c->st->slots_free++;
+	}
+	c->st->stats.part_pages[part_of(c, slot)]--;
 	c->st->stats.remote_pages--;
 	if (c->b.store->ops->drop)
 		c->b.store->ops->drop(c->b.store, slot);

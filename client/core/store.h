@@ -38,6 +38,8 @@ struct store_done {
 	uint8_t from; /* a read of a store with copies: which one it was */
 };
 
+#define STORE_PARTS 16U
+
 struct store;
 
 struct store_ops {
@@ -58,6 +60,10 @@ struct store_ops {
 	/* What the slot holds is needed no more. NULL: the store does not care. */
 	void (*drop)(struct store *s, uint64_t slot);
 
+	/* Nothing is asked of the slots of @part from now on, and nothing of them is in
+	 * flight: it may be closed. NULL: the store has no parts. */
+	void (*leave)(struct store *s, unsigned int part);
+
 	/* Frees the store and all it leased. Accepts NULL and half-built. */
 	void (*close)(struct store *s);
 };
@@ -66,6 +72,8 @@ struct store_ops {
 struct store {
 	const struct store_ops *ops;
 	uint64_t nr_slots;
+	unsigned int nr_parts;		/* that can leave one by one (core_drain()); 0: none can */
+	uint64_t part_end[STORE_PARTS]; /* of each, the slot after its last */
 	unsigned int copies; /* of each page, of which a read may give a wrong one; 0: one */
 	bool quick; /* what is in flight is done within microseconds: while there is any, reap()
 		     * is called again and again, and pollfd() need not tell of it */

@@ -27,7 +27,8 @@ static struct {
 } opt = {1, 100, 20000, 0, false, false, false};
 
 static struct {
-	uint64_t seeds, moves, fills, reads, lost[8], hash, forks, joined, overtaken, deferred;
+	uint64_t seeds, moves, fills, reads, lost[8], hash, forks, left, joined, overtaken,
+		deferred;
 } total;
 
 static void model_failed(void *ctx, const char *what, unsigned int space, unsigned int page,
@@ -99,8 +100,12 @@ static void open_core(struct sim *w)
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (w->arena == MAP_FAILED)
 		sim_fail(w, "no memory for the arena");
-	w->store = (struct store){
-		.ops = &sim_store_ops, .nr_slots = w->cfg.nr_slots, .copies = w->cfg.copies};
+	w->store = (struct store){.ops = &sim_store_ops,
+				  .nr_slots = w->cfg.nr_slots,
+				  .copies = w->cfg.copies,
+				  .nr_parts = w->cfg.parts};
+	for (unsigned int i = 0; i < w->cfg.parts; i++)
+		w->store.part_end[i] = w->cfg.nr_slots * (i + 1UL) / w->cfg.parts;
 	if (core_open(w->arena, ARENA_BYTES, &cfg, &binds, &w->core))
 		sim_fail(w, "core_open() failed");
 }
@@ -125,6 +130,8 @@ static void random_part(struct sim *w)
 			sim_store_step(w, false);
 		else
 			sim_manage(w);
+		if (w->cfg.parts && !sim_below(w, w->cfg.drain_rare))
+			sim_store_drain(w);
 		if (n % 1024 == 1023 && !w->lost)
 			core_check(w->core);
 	}
@@ -199,6 +206,8 @@ static void count(struct sim *w)
 	total.joined += stats->faults_joined;
 	total.overtaken += stats->moves_overtaken;
 	total.deferred += stats->faults_deferred;
+	for (unsigned int i = 0; i < w->cfg.parts; i++)
+		total.left += w->part_left[i];
 	if (w->lost)
 		total.lost[w->lost_why]++;
 	total.hash = mix(total.hash ^ w->hash);
@@ -215,6 +224,7 @@ static uint64_t run_seed(struct sim *w, uint64_t seed)
 	drain(w);
 	w->scanning = true;
 	drain(w);
+	sim_store_drained(w);
 	if (w->lost)
 		core_run(w->core);
 	bury_all(w);
@@ -293,12 +303,13 @@ int main(int argc, char **argv)
 			break;
 	}
 	printf("seeds %" PRIu64 " fills %" PRIu64 " moves %" PRIu64 " reads %" PRIu64
-	       " forks %" PRIu64 " joined %" PRIu64 " overtaken %" PRIu64 " deferred %" PRIu64
-	       " lost sum %" PRIu64 " store %" PRIu64 " space %" PRIu64 " full %" PRIu64
-	       " cap %" PRIu64 " hash %016" PRIx64 "\n",
-	       total.seeds, total.fills, total.moves, total.reads, total.forks, total.joined,
-	       total.overtaken, total.deferred, total.lost[LOSS_SUM], total.lost[LOSS_STORE],
-	       total.lost[LOSS_SPACE], total.lost[LOSS_FULL], total.lost[LOSS_CAP], total.hash);
+	       " forks %" PRIu64 " left %" PRIu64 " joined %" PRIu64 " overtaken %" PRIu64
+	       " deferred %" PRIu64 " lost sum %" PRIu64 " store %" PRIu64 " space %" PRIu64
+	       " full %" PRIu64 " cap %" PRIu64 " hash %016" PRIx64 "\n",
+	       total.seeds, total.fills, total.moves, total.reads, total.forks, total.left,
+	       total.joined, total.overtaken, total.deferred, total.lost[LOSS_SUM],
+	       total.lost[LOSS_STORE], total.lost[LOSS_SPACE], total.lost[LOSS_FULL],
+	       total.lost[LOSS_CAP], total.hash);
 	model_fini(&world->m);
 	free(world);
 	return 0;

@@ -27,8 +27,9 @@ struct sim_config {
 	unsigned int store_depth, store_err_pct, corrupt_pct, copies, ahead_pages, fast;
 	unsigned int agent_fail_pct, enomem_pct, batch, register_pct;
 	bool store_dies, sigbus, roomy, quiesce, strict_cap, unordered, no_zero_page;
-	bool elastic;  /* the cap moves */
-	bool in_order; /* so the store answers, many at a time */
+	bool elastic;			/* the cap moves */
+	bool in_order;			/* so the store answers, many at a time */
+	unsigned int parts, drain_rare; /* of the store; one in so many events drains one */
 };
 
 enum { SIM_OP_PIN = 13, SIM_OP_EXEC = 14, SIM_OP_EXIT = 15 };
@@ -116,6 +117,7 @@ struct sim {
 	struct store_done done[SIM_INFLIGHT];
 	unsigned int nr_done;
 	bool store_dead;
+	bool part_left[STORE_PARTS];
 
 	uint8_t *arena;
 	uint64_t arena_bytes;
@@ -194,6 +196,8 @@ extern const struct policy_ops sim_policy_ops;
 struct sim_space *sim_space_of(struct sim *w, space_id id, unsigned int *s);
 void sim_agent_step(struct sim *w);
 void sim_store_step(struct sim *w, bool all);
+void sim_store_drain(struct sim *w);   /* one of its parts, if it has any */
+void sim_store_drained(struct sim *w); /* fails if one could have left and has not */
 
 /* ---- job.c ---- */
 void sim_job_start(struct sim *w);

@@ -22,6 +22,15 @@ static unsigned int copy_of(uint8_t avoid)
 	return (unsigned int)__builtin_ctz(~(unsigned int)avoid);
 }
 
+static unsigned int part_of(const struct sim *w, uint64_t slot)
+{
+	unsigned int i = 0;
+
+	while (i + 1 < w->cfg.parts && slot >= w->store.part_end[i])
+		i++;
+	return i;
+}
+
 static void check_req(struct sim *w, const struct store_req *r)
 {
 	uint8_t *buf = r->buf;
@@ -32,6 +41,8 @@ static void check_req(struct sim *w, const struct store_req *r)
 	if (buf < w->arena || buf + PAGE_BYTES > w->arena + w->cfg.nr_frames * PAGE_BYTES ||
 	    (buf - w->arena) % (long)PAGE_BYTES)
 		sim_fail(w, "buffer outside the frames");
+	if (w->part_left[part_of(w, r->slot)])
+		sim_fail(w, "slot %lu is of a part that has left", (unsigned long)r->slot);
 	if (w->slot_state[r->slot] == SLOT_WRITING ||
 	    (r->op == STORE_WRITE && w->slot_reads[r->slot]))
 		sim_fail(w, "two requests in flight for slot %lu", (unsigned long)r->slot);
@@ -205,6 +216,38 @@ static int sim_reap(struct store *s, struct store_done *out, unsigned int max)
 	return (int)n;
 }
 
+/* What a part that has left had is nobody's business any more. */
+static void sim_leave_part(struct store *s, unsigned int part)
+{
+	struct sim *w = sim_of(s);
+
+	if (part >= w->cfg.parts || w->part_left[part])
+		sim_fail(w, "part %u leaves", part);
+	for (unsigned int k = 0; k < w->nr_inflight; k++)
+		if (part_of(w, w->inflight[k].slot) == part)
+			sim_fail(w, "slot %lu is in flight, its part leaves",
+				 (unsigned long)w->inflight[k].slot);
+	w->part_left[part] = true;
+}
+
+void sim_store_drain(struct sim *w)
+{
+	int err = core_drain(w->core, sim_below(w, w->cfg.parts));
+
+	if (err && err != -ENOSPC)
+		sim_fail(w, "a part can't be drained: %d", err);
+}
+
+void sim_store_drained(struct sim *w)
+{
+	const struct core_stats *st = core_stats(w->core);
+
+	for (unsigned int i = 0; i < w->cfg.parts && !w->lost; i++)
+		if (st->part[i] == PART_DRAINS && w->cfg.roomy)
+			sim_fail(w, "part %u still has %lu pages", i,
+				 (unsigned long)st->part_pages[i]);
+}
+
 static int sim_pollfd(struct store *s)
 {
 	(void)s;
@@ -221,6 +264,7 @@ const struct store_ops sim_store_ops = {
 	.submit = sim_submit,
 	.reap = sim_reap,
 	.pollfd = sim_pollfd,
+	.leave = sim_leave_part,
 	.close = sim_close,
 };
 
@@ -274,7 +318,7 @@ static bool may_be_lost(const struct sim *w, enum core_loss why, space_id sp)
 	case LOSS_SPACE: /* a fork and a remap whose order can't be told */
 		return w->sp[w->by_id[sp.v & 0xffff]].forked || w->m.unordered;
 	case LOSS_FULL:
-		return !w->cfg.roomy;
+		return !w->cfg.roomy || w->cfg.parts;
 	case LOSS_CAP:
 		return w->cfg.agent_fail_pct || !w->cfg.quiesce || mostly_stuck(w);
 	default:

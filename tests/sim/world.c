@@ -138,6 +138,8 @@ void sim_choose_config(struct sim *w)
 	c->no_zero_page = sim_pct(w, 25);
 	c->in_order = sim_pct(w, 40);
 	c->elastic = sim_pct(w, 30);
+	c->parts = ONE_OF(w, 0, 0, 2, 3, 5);
+	c->drain_rare = ONE_OF(w, 500, 3000, 10000);
 	if (c->strict_cap || c->unordered)
 		c->ops[MOP_FORK] = 0; /* whose order relative to a remap can't be told */
 	if (c->strict_cap)
