@@ -131,6 +131,24 @@ uint64_t pager_state_bytes(const struct run_config *cfg)
 	       GIB(1);
 }
 
+/* For whoever wants to know which servers the run has. */
+static void list_servers(const struct pager *p)
+{
+	const struct run_config *cfg = p->args->cfg;
+	struct run_header *h = p->args->header;
+	uint64_t last = 0;
+
+	for (unsigned int i = 0; i < cfg->nr_servers || !i; i++) {
+		uint64_t end = p->store->nr_parts ? p->store->part_end[i] : p->store->nr_slots;
+
+		snprintf(h->server[i].spec, sizeof(h->server[i].spec), "%s",
+			 cfg->nr_servers ? cfg->server[i] : "private");
+		h->server[i].bytes = (end - last) * PAGE_BYTES;
+		last = end;
+	}
+	h->nr_servers = cfg->nr_servers ? cfg->nr_servers : 1;
+}
+
 /* Standby is as large as it was made; the job needs at least as much. */
 static uint64_t least_cap(const struct run_config *cfg)
 {
@@ -158,6 +176,7 @@ static int open_core(struct pager *p)
 	err = core_open(arena, p->args->header->arena_bytes, &cfg, &binds, &p->capture.core);
 	if (err)
 		return err_set(err, "no room for page records: --remote is too large");
+	list_servers(p);
 	p->args->header->stats_off =
 		(uint64_t)((const char *)core_stats(p->capture.core) - (char *)p->args->header);
 	return 0;
@@ -370,6 +389,18 @@ static void follow_cap(struct pager *p)
 	log_debug("the local cap is now %lu MiB", (unsigned long)(want >> 20));
 }
 
+/* Servers are to leave; as follow_cap(), nothing is believed that can't be so. */
+static void follow_drain(struct pager *p)
+{
+	struct run_header *h = p->args->header;
+	uint32_t want = __atomic_load_n(&h->wanted_drain, __ATOMIC_ACQUIRE) &
+			~__atomic_load_n(&h->refused_drain, __ATOMIC_ACQUIRE);
+
+	for (unsigned int i = 0; i < p->store->nr_parts; i++)
+		if (want >> i & 1 && core_drain(p->capture.core, i))
+			__atomic_fetch_or(&h->refused_drain, 1U << i, __ATOMIC_RELEASE);
+}
+
 static void work(struct pager *p)
 {
 	struct capture *cp = &p->capture;
@@ -380,6 +411,7 @@ static void work(struct pager *p)
 		messages_read(cp, sp);
 	if (p->running && capture_now_ns() >= p->poll_ns) {
 		follow_cap(p);
+		follow_drain(p);
 		processes_poll(cp);
 		core_observe(cp->core, cp->anon_bytes, held_bytes(cp), cp->anon_exact);
 		wake_supervisor(p);

@@ -50,11 +50,18 @@ struct run_config {
  */
 #define RUN_MAGIC	  0x314e55524d454d52ULL /* "RMEMRUN1" */
 #define RUN_LOCAL_MIN	  (16UL << 20)		/* below that nothing works */
-#define RUN_VERSION	  4
+#define RUN_VERSION	  5
 #define RUN_CMDLINE_BYTES 256
+#define RUN_SPEC_BYTES	  120
 #define RUN_JOURNAL_OFF	  8192UL
 #define RUN_TABLE_OFF	  16384UL
 #define RUN_HEADER_BYTES  65536UL /* the core's arena starts here */
+
+/* A server of the run; what it has, and whether it drains, is in core_stats.part. */
+struct run_server {
+	char spec[RUN_SPEC_BYTES]; /* as it was given, or cut short */
+	uint64_t bytes;		   /* leased there */
+};
 
 struct run_header {
 	uint64_t magic;
@@ -77,9 +84,13 @@ struct run_header {
 	uint32_t fast;				      /* enum run_fast */
 	char fast_why[128];			      /* when refused */
 	uint64_t fast_waits, fast_hits, fast_wait_ns; /* faults that waited; in time; altogether */
-	/* written by rmem ctl, by whoever may open the memfd for writing: */
+	uint32_t nr_servers;
+	struct run_server server[RUN_MAX_SERVERS];
+	/* written by rmem ctl and rmem pool, by whoever may open the memfd for writing: */
 	uint64_t wanted_local_bytes; /* atomic; 0: nothing is */
 	uint32_t cap;		     /* atomic, enum run_cap */
+	uint32_t wanted_drain;	     /* atomic, a bit each: servers that are to leave; */
+	uint32_t refused_drain;	     /* and can't: the others have no room. Set by the pager */
 	char cmdline[RUN_CMDLINE_BYTES];
 };
 
@@ -122,6 +133,7 @@ struct run_table {
 	uint64_t at_ns;			    /* CLOCK_MONOTONIC */
 	struct run_proc proc[RUN_PROCS];
 };
+_Static_assert(sizeof(struct run_header) <= RUN_JOURNAL_OFF, "no room");
 _Static_assert(RUN_TABLE_OFF + sizeof(struct run_table) <= RUN_HEADER_BYTES, "no room");
 
 enum ctl_type {

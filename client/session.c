@@ -43,16 +43,52 @@ static int open_any(const struct spec *spec, const struct store_open_args *args,
 			      spec->scheme);
 }
 
-static int probe_any(const struct spec *spec, unsigned int timeout_ms)
+struct room {
+	uint64_t free_bytes, capacity_bytes;
+};
+
+/* Of all that stand behind it the least; @room is lowered. */
+static int probe_all(const struct spec *spec, unsigned int timeout_ms, struct room *room)
 {
 	const struct store_type *type = type_of(spec->scheme);
-	uint64_t free_bytes, capacity_bytes;
+	struct room one;
 	int err = 0;
 
 	for (size_t i = 0; i < spec->nr_kids && !err; i++)
-		err = probe_any(spec->kid[i], timeout_ms);
-	if (!err && type && type->probe)
-		err = type->probe(spec, timeout_ms, &free_bytes, &capacity_bytes);
+		err = probe_all(spec->kid[i], timeout_ms, room);
+	if (err || !type || !type->probe)
+		return err;
+	err = type->probe(spec, timeout_ms, &one.free_bytes, &one.capacity_bytes);
+	if (err)
+		return err;
+	if (one.free_bytes < room->free_bytes)
+		room->free_bytes = one.free_bytes;
+	if (one.capacity_bytes < room->capacity_bytes)
+		room->capacity_bytes = one.capacity_bytes;
+	return 0;
+}
+
+static int probe_any(const struct spec *spec, unsigned int timeout_ms)
+{
+	struct room room = {UINT64_MAX, UINT64_MAX};
+
+	return probe_all(spec, timeout_ms, &room);
+}
+
+int session_probe(const char *text, unsigned int timeout_ms, uint64_t *free_bytes,
+		  uint64_t *capacity_bytes)
+{
+	struct room room = {UINT64_MAX, UINT64_MAX};
+	struct spec *spec = NULL;
+	int err = spec_parse(text, &spec);
+
+	if (!err)
+		err = probe_all(spec, timeout_ms, &room);
+	spec_free(spec);
+	if (!err && room.capacity_bytes == UINT64_MAX)
+		return -ENOTSUP;
+	*free_bytes = room.free_bytes;
+	*capacity_bytes = room.capacity_bytes;
 	return err;
 }
 

@@ -24,6 +24,11 @@ uint64_t session_capacity(const struct run_config *cfg);
 int session_open_spec(const char *text, uint64_t bytes, unsigned int timeout_ms, struct store **out)
 	__attribute__((warn_unused_result));
 
+/* Asks the server of a SPEC, or all that stand behind it, what there is: the least of them.
+ * 0; -ENOTSUP where there is nobody to ask; -errno with err text. */
+int session_probe(const char *text, unsigned int timeout_ms, uint64_t *free_bytes,
+		  uint64_t *capacity_bytes) __attribute__((warn_unused_result));
+
 /* Opens what the configuration names, or the private server behind @sock_fd
  * (taken). 0 and returns owned; -errno with err text. */
 int session_open_store(const struct run_config *cfg, int sock_fd, struct store **out)

@@ -122,6 +122,8 @@ _rmem_complete() {
         _rmem_words "${!takes[*]}"
     elif [ -n "$runs" ]; then
         _rmem_command $((${#words[@]} - 1))
+    elif [[ $nr_operands -eq 0 && $usage =~ ^rmem\ [a-z]+\ ([a-z]+(\|[a-z]+)+) ]]; then
+        _rmem_words "${BASH_REMATCH[1]//|/ }"
     elif [[ $usage = *PID* && $nr_operands -eq 0 ]]; then
         _rmem_pids "$1" "$2"
     else

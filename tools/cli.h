@@ -37,8 +37,8 @@ struct cli_command {
 	int (*main)(char **argv);
 };
 
-extern const struct cli_command cli_run, cli_attach, cli_bench, cli_ctl, cli_doctor, cli_stat,
-	cli_top;
+extern const struct cli_command cli_run, cli_attach, cli_bench, cli_ctl, cli_doctor, cli_pool,
+	cli_stat, cli_top;
 
 enum cli_parsed { CLI_GO, CLI_EXIT_OK, CLI_EXIT_USAGE };
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rmem ctl: change a run while it goes on. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -52,22 +51,6 @@ static const struct cli_option ctl_table[] = {
 		 "leaves at once. auto: what the host can spare",
 	 .set = set_local},
 };
-
-static int open_run(pid_t pid, struct stats *st, struct run_header **out)
-{
-	int err = sampler_read(pid, st), fd;
-
-	if (err)
-		return err;
-	fd = runs_open(pid, O_RDWR);
-	if (fd < 0)
-		return err_set(fd, "process %d: %s", (int)pid,
-			       fd == -ESRCH ? "has just ended" : strerror(-fd));
-	*out = mmap(NULL, sizeof(**out), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	return *out == MAP_FAILED ? err_set(-errno, "process %d: %s", (int)pid, strerror(errno))
-				  : 0;
-}
 
 static int check_least(pid_t pid, const struct stats *st, uint64_t want)
 {
@@ -135,8 +118,10 @@ static int change(pid_t pid, const struct ctl_options *o)
 {
 	struct run_header *h;
 	struct stats st;
-	int err = open_run(pid, &st, &h);
+	int err = sampler_read(pid, &st);
 
+	if (!err)
+		err = runs_map(pid, &h);
 	if (err)
 		return err;
 	err = o->local_auto ? set_auto(pid, h) : set_size(pid, h, &st, o->local_bytes);

@@ -11,7 +11,8 @@
 #include "tools/help.h"
 
 static const struct cli_command *const command[] = {
-	&cli_run, &cli_attach, &cli_ctl, &cli_stat, &cli_top, &cli_bench, &cli_doctor, NULL,
+	&cli_run,  &cli_attach, &cli_ctl,    &cli_stat, &cli_top,
+	&cli_pool, &cli_bench,	&cli_doctor, NULL,
 };
 
 static void print_version(void)

@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "client/capture/proc.h"
 #include "client/supervisor_stats.h"
+#include "common/base/err.h"
 #include "tools/runs.h"
 
 #define STATE_LINK "/memfd:rmem-state"
@@ -56,6 +58,19 @@ int runs_open(pid_t pid, int access)
 		fd = -ESRCH;
 	}
 	return fd;
+}
+
+int runs_map(pid_t pid, struct run_header **out)
+{
+	int fd = runs_open(pid, O_RDWR);
+
+	if (fd < 0)
+		return err_set(fd, "process %d: %s", (int)pid,
+			       fd == -ESRCH ? "has just ended" : strerror(-fd));
+	*out = mmap(NULL, sizeof(**out), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return *out == MAP_FAILED ? err_set(-errno, "process %d: %s", (int)pid, strerror(errno))
+				  : 0;
 }
 
 int runs_find(pid_t **out, size_t *nr)

@@ -16,6 +16,10 @@
  * it is no supervisor; -errno. */
 int runs_open(pid_t pid, int access);
 
+/* Maps the header of run @pid for writing; munmap(*out, sizeof(**out)) it. 0, or -errno with
+ * err text. */
+int runs_map(pid_t pid, struct run_header **out) __attribute__((warn_unused_result));
+
 /* All supervisors. Returns owned array (free()). 0 or -errno. */
 int runs_find(pid_t **out, size_t *nr) __attribute__((warn_unused_result));
 

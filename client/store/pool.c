@@ -2,6 +2,7 @@
 #include "client/store/pool.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -10,7 +11,7 @@
 
 struct pool {
 	struct store store;
-	struct store *part[STORE_POOL_MAX];
+	struct store *part[STORE_POOL_MAX]; /* NULL: has left */
 	unsigned int nr;
 	unsigned int turn; /* whose completions are looked at first */
 	int poll_fd;	   /* epoll of what the parts poll on; -1: none does */
@@ -22,8 +23,9 @@ static struct store *part_of(const struct pool *p, uint64_t *slot)
 {
 	unsigned int i = 0;
 
-	while (i < p->nr - 1 && *slot >= p->part[i]->nr_slots)
-		*slot -= p->part[i++]->nr_slots;
+	while (i < p->nr - 1 && *slot >= p->store.part_end[i])
+		i++;
+	*slot -= i ? p->store.part_end[i - 1] : 0;
 	return p->part[i];
 }
 
@@ -32,7 +34,7 @@ static void note_quick(struct pool *p)
 {
 	p->store.quick = false;
 	for (unsigned int i = 0; i < p->nr; i++)
-		p->store.quick |= p->part[i]->quick;
+		p->store.quick |= p->part[i] && p->part[i]->quick;
 }
 
 /* Requests for one part, together: a store that combines neighbours must see them. */
@@ -84,7 +86,7 @@ static int pool_reap(struct store *s, struct store_done *out, unsigned int max)
 
 	for (unsigned int i = 0; i < p->nr && (got < max || !max); i++) {
 		struct store *part = p->part[(p->turn + i) % p->nr];
-		int n = part->ops->reap(part, max ? out + got : NULL, max - got);
+		int n = part ? part->ops->reap(part, max ? out + got : NULL, max - got) : 0;
 
 		if (n < 0)
 			lost = n;
@@ -110,6 +112,32 @@ static void pool_drop(struct store *s, uint64_t slot)
 		part->ops->drop(part, slot);
 }
 
+static void *close_part(void *arg)
+{
+	struct store *part = arg;
+
+	part->ops->close(part);
+	return NULL;
+}
+
+/* Saying good-bye may take its time, and a thread of the job may wait meanwhile. */
+static void pool_leave(struct store *s, unsigned int i)
+{
+	struct pool *p = (struct pool *)s;
+	struct store *part = p->part[i];
+	int fd = part->ops->pollfd(part);
+	pthread_t thread;
+
+	if (fd >= 0)
+		epoll_ctl(p->poll_fd, EPOLL_CTL_DEL, fd, NULL);
+	p->part[i] = NULL;
+	note_quick(p);
+	if (pthread_create(&thread, NULL, close_part, part))
+		close_part(part);
+	else
+		pthread_detach(thread);
+}
+
 static void pool_close(struct store *s)
 {
 	struct pool *p = (struct pool *)s;
@@ -117,7 +145,8 @@ static void pool_close(struct store *s)
 	if (!p)
 		return;
 	for (unsigned int i = 0; i < p->nr; i++)
-		p->part[i]->ops->close(p->part[i]);
+		if (p->part[i])
+			p->part[i]->ops->close(p->part[i]);
 	if (p->poll_fd >= 0)
 		close(p->poll_fd);
 	free(p);
@@ -129,6 +158,7 @@ static const struct store_ops pool_ops = {
 	.reap = pool_reap,
 	.pollfd = pool_pollfd,
 	.drop = pool_drop,
+	.leave = pool_leave,
 	.close = pool_close,
 };
 
@@ -161,6 +191,7 @@ int store_pool_open(struct store *const *part, unsigned int nr, struct store **o
 	for (unsigned int i = 0; i < nr; i++) {
 		p->part[p->nr++] = part[i];
 		p->store.nr_slots += part[i]->nr_slots;
+		p->store.part_end[p->store.nr_parts++] = p->store.nr_slots;
 		if (part[i]->copies > p->store.copies)
 			p->store.copies = part[i]->copies;
 		if (!err)

@@ -17,6 +17,29 @@ RMEM = os.environ.get("RMEM_BIN", "build/bin/rmem")
 TAG = "RMEM_TEST_TAG"
 
 
+# Goes through its memory for ever, and through all of it once more when told to end.
+WALK = """
+import signal, sys
+MIB = 1 << 20
+pages = 96 * MIB >> 12
+b = bytearray(96 * MIB)
+view = memoryview(b).cast("Q")
+for i in range(pages):
+    view[i * 512] = i * 7
+going = True
+def end(*_):
+    global going
+    going = False
+signal.signal(signal.SIGUSR1, end)
+print("filled", flush=True)
+while going:
+    for i in range(pages):
+        if view[i * 512] != i * 7:
+            sys.exit("page %d has other bytes" % i)
+print("right" if all(view[i * 512] == i * 7 for i in range(pages)) else "wrong", flush=True)
+"""
+
+
 def wait_for(what, predicate, seconds=5.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -10,32 +10,9 @@ import tempfile
 import time
 import unittest
 
-from rmemtest import Case, RMEM, main, python, wait_for
+from rmemtest import Case, RMEM, WALK, main, python, wait_for
 
 RMEMD = os.path.join(os.path.dirname(RMEM), "rmemd")
-
-# Goes through its memory for ever, and through all of it once more when told to end.
-WALK = """
-import signal, sys
-MIB = 1 << 20
-pages = 96 * MIB >> 12
-b = bytearray(96 * MIB)
-view = memoryview(b).cast("Q")
-for i in range(pages):
-    view[i * 512] = i * 7
-going = True
-def end(*_):
-    global going
-    going = False
-signal.signal(signal.SIGUSR1, end)
-print("filled", flush=True)
-while going:
-    for i in range(pages):
-        if view[i * 512] != i * 7:
-            sys.exit("page %d has other bytes" % i)
-print("right" if all(view[i * 512] == i * 7 for i in range(pages)) else "wrong", flush=True)
-"""
-
 
 class Ctl(Case):
     def walker(self):

@@ -78,6 +78,8 @@ class Completion(unittest.TestCase):
                         words = [w for w in value.split("|") if w.islower()]
                         self.same(line, [kept + w for w in words])
         self.assertIn("kill|sigbus", seen)
+        self.same(f"{RMEM} pool ", ["drain", "ls", "status"])
+        self.same(f"{RMEM} bench b", ["bw"])
         self.same(f"{RMEM} run --on-loss s", ["sigbus"])
         self.same(f"{RMEM} run --on-loss=k", ["--on-loss=kill"])
 

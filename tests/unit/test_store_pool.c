@@ -22,7 +22,7 @@ struct slow {
 	unsigned int room, calls;
 	struct store_req held[64];
 	unsigned int nr_held, nr_ready;
-	bool lost;
+	bool lost, closed;
 };
 
 static int slow_submit(struct store *s, const struct store_req *req, unsigned int nr)
@@ -58,6 +58,7 @@ static int slow_pollfd(struct store *s)
 static void slow_close(struct store *s)
 {
 	close(((struct slow *)s)->fd);
+	__atomic_store_n(&((struct slow *)s)->closed, true, __ATOMIC_RELEASE);
 }
 
 static const struct store_ops slow_ops = {.scheme = "slow",
@@ -168,6 +169,32 @@ static void a_slot_beyond_the_end_is_the_last_part_s_to_refuse(void **state)
 	assert_int_equal(part[2].held[0].slot, 11);
 }
 
+/* It is closed before long, and what becomes of it is nobody's business then. */
+static void a_part_that_left_is_closed_and_asked_nothing(void **state)
+{
+	struct pollfd p = {.fd = pool->ops->pollfd(pool), .events = POLLIN};
+	struct store_req req = {.slot = 25, .tag = 9};
+	struct store_done done;
+
+	(void)state;
+	assert_int_equal(pool->nr_parts, 3);
+	assert_int_equal(pool->part_end[0], 10);
+	assert_int_equal(pool->part_end[2], 30);
+	part[1].lost = true;
+	signal_part(1);
+	assert_int_equal(pool->ops->reap(pool, NULL, 0), -EPIPE);
+	pool->ops->leave(pool, 1);
+	for (int i = 0; i < 1000 && !__atomic_load_n(&part[1].closed, __ATOMIC_ACQUIRE); i++)
+		usleep(1000);
+	assert_true(part[1].closed);
+	assert_int_equal(pool->ops->reap(pool, NULL, 0), 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(pool->ops->submit(pool, &req, 1), 1);
+	assert_int_equal(part[2].held[0].slot, 5);
+	part[2].nr_ready = 1;
+	assert_int_equal(pool->ops->reap(pool, &done, 1), 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, open_pool, close_pool)
 
 int main(void)
@@ -178,6 +205,7 @@ int main(void)
 		T(completions_of_every_part_wake_whoever_polls),
 		T(a_lost_part_is_told_also_to_who_asks_for_nothing),
 		T(a_slot_beyond_the_end_is_the_last_part_s_to_refuse),
+		T(a_part_that_left_is_closed_and_asked_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

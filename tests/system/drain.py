@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""drain.py RMEM TORTURE [--times N]: of two servers of a job one is drained at a random
+moment and killed as soon as it has left; the job ends with right bytes, and no fault waits
+for it. Prints the longest that a fault waited, and the same of runs where nothing leaves."""
+
+import argparse
+import os
+import random
+import subprocess
+import time
+
+from rmemtest import MIB, Run, TcpServer, check, main
+
+FOOTPRINT_MIB, CAP, REMOTE, JOB_MS = 96, 24 * MIB, 512 * MIB, 2500
+STALL_S = 1.0
+END_S = 40
+
+
+def drain(args, job, server):
+    """How long it took."""
+    start = time.monotonic()
+    p = subprocess.run([args.rmem, "pool", "drain", server.spec, "--run", str(job.proc.pid)],
+                       capture_output=True, text=True, timeout=END_S, check=False)
+    check(p.returncode == 0 and "has left" in p.stdout, f"drain: {p.stdout}{p.stderr}")
+    return time.monotonic() - start
+
+
+def one(args, leaves):
+    """(longest wait of a fault, what it took to drain), in seconds."""
+    with TcpServer(args.rmem, 512 * MIB) as a, TcpServer(args.rmem, 512 * MIB) as b, \
+            Run(args.rmem, [args.torture, str(FOOTPRINT_MIB), str(JOB_MS)], CAP, REMOTE,
+                [a.spec, b.spec], sample=False) as job:
+        took = 0
+        if leaves:
+            time.sleep(random.uniform(0.4, 1.5))
+            took = drain(args, job, a)
+            a.proc.kill()
+        status = job.wait(END_S)
+        check(status == 0, f"status {status}: {job.stderr[-3000:]}")
+        check("torture: ok" in job.stdout, "status 0 without a result")
+        job.nothing_left()
+        stats = job.stats()
+        check(stats["wrong_sums"]["pages"] == 0, f"wrong pages: {stats['wrong_sums']}")
+        return stats["fault_latency_ns"]["max"] / 1e9, took
+
+
+def run():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("rmem")
+    p.add_argument("torture")
+    p.add_argument("--times", type=int, default=1)
+    args = p.parse_args()
+    args.rmem = os.path.abspath(args.rmem)
+    stalls, others, took = [], [], []
+    for _ in range(args.times):
+        stall, seconds = one(args, True)
+        stalls.append(stall)
+        took.append(seconds)
+        others.append(one(args, False)[0])
+    check(max(stalls) <= STALL_S, f"a fault waited for {max(stalls):.2f} s")
+    print(f"{args.times} right, drained in at most {max(took):.2f} s; longest stall of a fault "
+          f"{max(stalls):.3f} s, where nothing leaves {max(others):.3f} s")
+
+
+main(run)
