@@ -505,6 +505,7 @@ static void loop(struct pager *p)
 			wait_for_events(p, fast_serve(&p->capture) ? 0 : ns);
 		}
 		work(p);
+		__atomic_store_n(&p->args->header->pager_beats, ++p->beats, __ATOMIC_RELEASE);
 	}
 }
 

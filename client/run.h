@@ -79,6 +79,7 @@ struct run_header {
 	uint32_t agents, agents_total;
 	uint64_t ranges_registered; /* total */
 	uint64_t pager_rss_peak_bytes;
+	uint64_t pager_beats; /* atomic: its rounds */
 	uint64_t unmanaged_bytes;
 	char unmanaged_why[64];			      /* of the last one left unmanaged */
 	uint32_t fast;				      /* enum run_fast */

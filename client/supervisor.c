@@ -33,7 +33,7 @@
 #define KILL_MS	  5000
 #define PRINT_MS  2000
 #define TICK_MS	  100
-#define LOOK_MS	  1000 /* has rmem ctl changed something? */
+#define LOOK_MS	  1000 /* has rmem ctl changed something, is the pager alive? */
 
 static uint64_t now_ns(void)
 {
@@ -324,8 +324,6 @@ static int round_ms(const struct supervisor *s)
 {
 	if (!s->job_pid)
 		return TICK_MS;
-	if (s->cfg->here)
-		return -1;
 	return cap_is_auto(s) ? (int)ELASTIC_TICK_MS : LOOK_MS;
 }
 
@@ -336,6 +334,7 @@ static void supervisor_run(struct supervisor *s)
 	while (s->phase == PHASE_RUNNING) {
 		supervisor_round(s, round_ms(s));
 		cap_tick(s);
+		watchdog_tick(s);
 		if (s->phase != PHASE_RUNNING)
 			break;
 		if (attached)

@@ -59,9 +59,11 @@ struct supervisor {
 	sigset_t mask_was;
 	struct sigaction chld_was;
 	struct elastic elastic;
-	struct memgroup memgroup; /* of the job, as it began */
-	uint64_t cap_ms;	  /* when the host was last looked at */
-	uint64_t tty_signals;	  /* bit n: signal n came from the terminal */
+	struct memgroup memgroup;	/* of the job, as it began */
+	uint64_t cap_ms;		/* when the host was last looked at */
+	uint64_t watch_ms, watch_beats; /* when the pager was last looked at, and its count */
+	uint64_t still_ms;		/* how long that has stood still */
+	uint64_t tty_signals;		/* bit n: signal n came from the terminal */
 
 	int exit_status;
 	bool failed; /* rmem's own fault; why says it */
@@ -109,6 +111,9 @@ int job_exit_status(const struct supervisor *s);
 /* supervisor_cap.c */
 bool cap_is_auto(const struct supervisor *s);
 void cap_tick(struct supervisor *s); /* at every round */
+
+/* supervisor_watchdog.c */
+void watchdog_tick(struct supervisor *s); /* at every round */
 
 /* supervisor_attach.c */
 int attach_start(struct supervisor *s);

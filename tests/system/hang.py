@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""hang.py RMEM TORTURE: the pager stands still. For five seconds: the job waits, and goes
+on with right bytes. For good: the job is stopped, with the reason, and nothing is left."""
+
+import argparse
+import os
+import signal
+import time
+
+from rmemtest import MIB, Run, check, main
+
+FOOTPRINT_MIB, CAP, REMOTE = 96, 24 * MIB, 512 * MIB
+END_S = 40
+
+
+def begin(args, job_ms):
+    return Run(args.rmem, [args.torture, str(FOOTPRINT_MIB), str(job_ms)], CAP, REMOTE, ["ram"],
+               sample=False)
+
+
+def stop_pager(run):
+    time.sleep(1)
+    pager = run.pids()[1]
+    check(pager > 0, "there is no pager")
+    os.kill(pager, signal.SIGSTOP)
+    return pager
+
+
+def for_a_while(args):
+    with begin(args, 2000) as run:
+        pager = stop_pager(run)
+        time.sleep(5)
+        os.kill(pager, signal.SIGCONT)
+        status = run.wait(END_S)
+        check(status == 0, f"status {status}: {run.stderr[-2000:]}")
+        check("torture: ok" in run.stdout, "status 0 without a result")
+        run.nothing_left()
+
+
+def for_good(args):
+    with begin(args, 60000) as run:
+        stop_pager(run)
+        start = time.monotonic()
+        status = run.wait(END_S)
+        took = time.monotonic() - start
+        check(status == 125, f"status {status}: {run.stderr[-2000:]}")
+        check("the pager has done nothing for 10 s" in run.stderr, run.stderr[-2000:])
+        check(9 <= took <= 16, f"stopped after {took:.1f} s")
+        run.nothing_left()
+    return took
+
+
+def run():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("rmem")
+    p.add_argument("torture")
+    args = p.parse_args()
+    args.rmem = os.path.abspath(args.rmem)
+    for_a_while(args)
+    print(f"hang: right after 5 s, stopped after {for_good(args):.1f} s")
+
+
+main(run)
