@@ -161,7 +161,7 @@ static int open_core(struct pager *p)
 {
 	struct core_config cfg = {.cap_bytes = p->args->cfg->local_bytes,
 				  .nr_frames = frames_for(p->args->cfg),
-				  .on_loss_sigbus = p->args->cfg->on_loss_sigbus};
+				  .on_loss_sigbus = p->args->cfg->on_loss == RUN_ON_LOSS_SIGBUS};
 	struct core_binds binds = {.capture = &capture_real_ops,
 				   .capture_ctx = &p->capture,
 				   .env = &env,

@@ -23,6 +23,13 @@
 
 enum run_exit { RUN_EXIT_FAILED = 125, RUN_EXIT_NOEXEC = 126, RUN_EXIT_NOTFOUND = 127 };
 
+/* A page, or the server that has it, is lost. */
+enum run_on_loss {
+	RUN_ON_LOSS_KILL,
+	RUN_ON_LOSS_SIGBUS, /* where the page is touched */
+	RUN_ON_LOSS_WAIT,   /* a server may be silent, as long as its lease holds; else as KILL */
+};
+
 /* Checked and complete: nothing in it is a default that is still to be found. */
 struct run_config {
 	uint64_t local_bytes;
@@ -31,7 +38,7 @@ struct run_config {
 	uint64_t remote_bytes;
 	const char *server[RUN_MAX_SERVERS]; /* SPEC texts; none: a private server */
 	unsigned int nr_servers;
-	bool on_loss_sigbus;
+	enum run_on_loss on_loss;
 	bool no_bpf;	    /* faults by userfaultfd alone */
 	const char *policy; /* its name; NULL: the default */
 	bool summary;

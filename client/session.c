@@ -14,6 +14,7 @@
 #include "common/base/err.h"
 #include "common/base/units.h"
 #include "common/spec.h"
+#include "common/wire/wire.h"
 
 #define OPEN_TIMEOUT_MS 5000
 
@@ -92,6 +93,17 @@ int session_probe(const char *text, unsigned int timeout_ms, uint64_t *free_byte
 	return err;
 }
 
+static int open_spec(const char *text, const struct store_open_args *args, struct store **out)
+{
+	struct spec *spec = NULL;
+	int err = spec_parse(text, &spec);
+
+	if (!err)
+		err = open_any(spec, args, out);
+	spec_free(spec);
+	return err;
+}
+
 int session_open_spec(const char *text, uint64_t bytes, unsigned int timeout_ms, struct store **out)
 {
 	struct store_open_args args = {.bytes = bytes,
@@ -99,13 +111,8 @@ int session_open_spec(const char *text, uint64_t bytes, unsigned int timeout_ms,
 				       .timeout_ms = timeout_ms,
 				       .open_kid = open_any,
 				       .probe_kid = probe_any};
-	struct spec *spec = NULL;
-	int err = spec_parse(text, &spec);
 
-	if (!err)
-		err = open_any(spec, &args, out);
-	spec_free(spec);
-	return err;
+	return open_spec(text, &args, out);
 }
 
 #define NO_CAPACITY PAGE_MASK /* holds all it is asked for */
@@ -197,7 +204,12 @@ static int share_out(const struct run_config *cfg, uint64_t *share)
 int session_open_store(const struct run_config *cfg, int sock_fd, struct store **out)
 {
 	struct store_open_args args = {
-		.bytes = cfg->remote_bytes, .sock_fd = sock_fd, .timeout_ms = OPEN_TIMEOUT_MS};
+		.bytes = cfg->remote_bytes,
+		.sock_fd = sock_fd,
+		.timeout_ms = OPEN_TIMEOUT_MS,
+		.wait_s = cfg->on_loss == RUN_ON_LOSS_WAIT ? WIRE_MAX_PATIENCE_S : 0,
+		.open_kid = open_any,
+		.probe_kid = probe_any};
 	struct store *part[RUN_MAX_SERVERS];
 	uint64_t share[RUN_MAX_SERVERS];
 	int err = 0;
@@ -205,13 +217,16 @@ int session_open_store(const struct run_config *cfg, int sock_fd, struct store *
 
 	if (!cfg->nr_servers)
 		return store_shm_type.open(NULL, &args, out);
+	args.sock_fd = -1;
 	if (cfg->nr_servers == 1)
-		return session_open_spec(cfg->server[0], cfg->remote_bytes, OPEN_TIMEOUT_MS, out);
+		return open_spec(cfg->server[0], &args, out);
 	err = share_out(cfg, share);
 	if (err)
 		return err;
-	for (; n < cfg->nr_servers && !err; n++)
-		err = session_open_spec(cfg->server[n], share[n], OPEN_TIMEOUT_MS, &part[n]);
+	for (; n < cfg->nr_servers && !err; n++) {
+		args.bytes = share[n];
+		err = open_spec(cfg->server[n], &args, &part[n]);
+	}
 	if (!err)
 		return store_pool_open(part, n, out);
 	for (n--; n--;)

@@ -44,6 +44,11 @@ struct uffdio_move {
 #define UFFDIO_MOVE _IOWR(UFFDIO, _UFFDIO_MOVE, struct uffdio_move)
 #endif
 
+/* Linux 6.15 */
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44
+#endif
+
 /* Linux 5.14 */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

@@ -151,6 +151,8 @@ static int on_hello(struct client *c, struct server *s, const struct wire_msg *i
 	if (rc)
 		return client_refuse(c, rc, in->request, WIRE_ERR_INTERNAL, err_text(rc));
 	c->deadline_ns = 0;
+	if (c->peer)
+		tcp_set_patience(c->fd, in->hello.patience_s);
 	memcpy(c->name, in->hello.name, sizeof(c->name));
 	s->had_client = true;
 	log_info("client name=%s %s session=%llu reserved=%s", c->name, c->who,
@@ -239,6 +241,7 @@ static int on_join(struct client *c, struct server *s, const struct wire_msg *in
 	}
 	session_join(at, c, 1);
 	c->deadline_ns = 0;
+	tcp_set_patience(c->fd, at->patience_s);
 	return send_msg(c, &m, -1);
 }
 

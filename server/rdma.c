@@ -17,8 +17,8 @@
 #define LAST_WORDS_MS 1000	     /* for a refusal to be read */
 #define PROBE_S	      5		     /* clients are asked for a sign of life ... */
 #define SILENT_NS     30000000000ULL /* ... and this is the limit, should the device know none */
-#define RETURN_MS     30000	     /* for a client to come back after its connection broke */
-#define EVENTS	      64	     /* then the server's other clients have their turn */
+#define RETURN_MS     30000U /* for a client to come back after its connection broke, at least */
+#define EVENTS	      64     /* then the server's other clients have their turn */
 
 struct nic {
 	struct verbs_host *host;
@@ -184,6 +184,13 @@ static void refused(struct server *s, struct client *c, int rc)
 	server_set_deadline(s, c, shm_deadline_ns(LAST_WORDS_MS));
 }
 
+static unsigned int return_ms(const struct session *at)
+{
+	unsigned int ms = at->patience_s * 1000;
+
+	return ms > RETURN_MS ? ms : RETURN_MS;
+}
+
 /* Its machine may be there still, and the way to it come back. */
 static void broken(struct server *s, struct client *c, const char *why)
 {
@@ -192,7 +199,7 @@ static void broken(struct server *s, struct client *c, const char *why)
 	log_warn("a connection broke name=%s %s: %s", c->name, c->who, why);
 	c->is_broken = true;
 	if (!c->is_refused)
-		server_set_deadline(s, c, shm_deadline_ns(c->session ? RETURN_MS : 0));
+		server_set_deadline(s, c, shm_deadline_ns(c->session ? return_ms(c->session) : 0));
 }
 
 static void on_host(struct server *s)

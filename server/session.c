@@ -62,6 +62,7 @@ int session_open(struct server *s, struct client *c, const struct wire_hello *h)
 		return rc;
 	}
 	new->access = h->access;
+	new->patience_s = h->patience_s;
 	new->tenant.maps = h->access != WIRE_ACCESS_DESCRIPTOR;
 	new->id = s->next_session++;
 	new->member[0] = c;

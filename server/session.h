@@ -25,6 +25,7 @@ struct session {
 	uint8_t token[WIRE_TOKEN_BYTES]; /* zeros: nobody can join */
 	uint16_t access;		 /* enum wire_access */
 	char name[WIRE_NAME_MAX_BYTES + 1];
+	uint32_t patience_s; /* what HELLO asked for */
 	struct tenant tenant;
 	struct verbs_domain *domain;		    /* by RDMA: of its connections */
 	struct verbs_region **region;		    /* and of each slab, in order */

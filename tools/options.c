@@ -169,11 +169,17 @@ static int set_on_loss(void *ctx, const char *value)
 {
 	struct options *o = ctx;
 
-	o->cfg.on_loss_sigbus = !strcmp(value, "sigbus");
+	static const char *const word[] = {[RUN_ON_LOSS_KILL] = "kill",
+					   [RUN_ON_LOSS_SIGBUS] = "sigbus",
+					   [RUN_ON_LOSS_WAIT] = "wait"};
+
 	took(o, OPTION_ON_LOSS, value);
-	if (o->cfg.on_loss_sigbus || !strcmp(value, "kill"))
-		return 0;
-	return err_set(-EINVAL, "'%.40s' is unknown: kill or sigbus", value);
+	for (unsigned int i = 0; i < sizeof(word) / sizeof(word[0]); i++)
+		if (!strcmp(value, word[i])) {
+			o->cfg.on_loss = (enum run_on_loss)i;
+			return 0;
+		}
+	return err_set(-EINVAL, "'%.40s' is unknown: kill, sigbus or wait", value);
 }
 
 static int set_bpf(void *ctx, const char *value)
@@ -274,9 +280,10 @@ const struct cli_option options_table[OPTIONS_NR] = {
 			    .in_config = true,
 			    .set = set_metrics},
 	[OPTION_ON_LOSS] = {.name = "on-loss",
-			    .value = "kill|sigbus",
+			    .value = "kill|sigbus|wait",
 			    .help = "a page is lost for good: stop the job (default), or\n"
-				    "raise SIGBUS where it is touched",
+				    "raise SIGBUS where it is touched; wait: a server that\n"
+				    "is silent is waited for, up to a day",
 			    .otherwise = "kill",
 			    .in_config = true,
 			    .set = set_on_loss},

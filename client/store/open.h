@@ -23,6 +23,7 @@ struct store_open_args {
 	int sock_fd;		 /* shm: an already connected socket (taken, also on error), or -1;
 				  * the spec is then "shm", or NULL */
 	unsigned int timeout_ms; /* for connecting and leasing */
+	unsigned int wait_s;	 /* for a server that is silent: patience.h */
 	store_open_fn *open_kid;
 	store_probe_fn *probe_kid;
 };

@@ -15,10 +15,10 @@
 #include <unistd.h>
 
 #include "client/store/open.h"
+#include "client/store/patience.h"
 #include "client/store/rdma_lane.h"
 #include "client/store/rdma_rejoin.h"
 #include "client/store/rdma_session.h"
-#include "client/store/seconds.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/conn/tcp.h"
@@ -38,7 +38,7 @@ struct rdma_store {
 	struct rejoin rejoin[RDMA_NR_LANES];
 	struct rlane_done done;
 	int epoll_fd, timer_fd, event_fd;
-	unsigned int timeout_s; /* without progress, then the server is lost */
+	struct patience patience; /* with no progress */
 	bool timing, nudged;
 	uint64_t read_ns; /* mean of urgent reads, from posted to done */
 	uint64_t spin_until_ns;
@@ -110,39 +110,45 @@ static void set_timer(struct rdma_store *r, uint64_t ns)
 		log_debug("a timer can't be set"); /* the device has time-outs, too */
 }
 
-static uint64_t limit_ns(const struct rdma_store *r)
-{
-	return r->timeout_s * 1000000000ULL;
-}
-
 /* rxe and others may retry for ever: there is a limit of ours to how long nothing moves. */
 static int check_silence(struct rdma_store *r)
 {
 	uint64_t most = 0;
+	int rc;
 
 	for (unsigned int i = 0; i < RDMA_NR_LANES; i++) {
 		uint64_t silent = verbs_silent_ns(r->session.conn[i]);
 
 		most = silent > most ? silent : most;
 	}
-	if (most >= limit_ns(r))
-		return err_set(-EPIPE, "%s has not answered for %u s, and is given up",
-			       r->session.server, r->timeout_s);
-	if (!is_idle(r))
-		set_timer(r, limit_ns(r) - most);
-	return 0;
+	rc = patience_look(&r->patience, most);
+	if (!rc && !is_idle(r))
+		set_timer(r, patience_left_ns(&r->patience, most));
+	return rc;
+}
+
+/* How long the longest of those that are not whole has not been so. */
+static uint64_t broken_ns(const struct rdma_store *r, uint64_t now)
+{
+	uint64_t most = 0;
+
+	for (unsigned int i = 0; i < RDMA_NR_LANES; i++)
+		if (r->rejoin[i].state != REJOIN_WHOLE && now - r->rejoin[i].broken_ns > most)
+			most = now - r->rejoin[i].broken_ns;
+	return most;
 }
 
 static int on_time(struct rdma_store *r)
 {
 	uint64_t now = tcp_deadline_ns(0);
-	int rc = 0;
+	int rc;
 
 	r->timing = false;
 	if (is_whole(r))
 		return check_silence(r);
+	rc = patience_look(&r->patience, broken_ns(r, now));
 	for (unsigned int i = 0; i < RDMA_NR_LANES && !rc; i++)
-		rc = rejoin_tick(&r->rejoin[i], now);
+		rejoin_tick(&r->rejoin[i], now);
 	if (!is_whole(r))
 		set_timer(r, REJOIN_TICK_NS);
 	return rc;
@@ -319,7 +325,7 @@ static int post(struct rdma_store *r)
 	if (rc)
 		return rc;
 	if (!r->timing && !is_idle(r))
-		set_timer(r, limit_ns(r));
+		set_timer(r, patience_left_ns(&r->patience, 0));
 	/* Twice what it usually takes, if that is short. */
 	if (r->read_ns < WORTH_SPINNING_NS)
 		r->spin_until_ns = now + 2 * r->read_ns;
@@ -426,7 +432,7 @@ static int parse_spec(const struct spec *spec, struct net_addr *a, unsigned int 
 			       "rdma:memhost:%d",
 			       spec->rest, NET_RDMA_PORT);
 	*timeout_s = DEFAULT_TIMEOUT_S;
-	return !rc && timeout ? seconds_parse("rdma", timeout, timeout_s) : rc;
+	return !rc && timeout ? patience_parse("rdma", timeout, timeout_s) : rc;
 }
 
 static int watch(const struct rdma_store *r, int fd)
@@ -461,8 +467,7 @@ static int open_lanes(struct rdma_store *r)
 		return err_set(-ENOMEM, "store rdma: out of memory");
 	for (unsigned int i = 0; i < RDMA_NR_LANES; i++) {
 		rlane_init(&r->lane[i], &r->session, i, at, r->region, &r->done);
-		r->rejoin[i] =
-			(struct rejoin){.session = &r->session, .lane = i, .limit_ns = limit_ns(r)};
+		r->rejoin[i] = (struct rejoin){.session = &r->session, .lane = i};
 		at += rlane_pages(i) * PAGE_BYTES;
 	}
 	return look_at_fds(r);
@@ -482,9 +487,10 @@ static int rdma_open_store(const struct spec *spec, const struct store_open_args
 	if (!r)
 		return err_set(-ENOMEM, "store rdma: out of memory");
 	r->store = (struct store){.ops = &rdma_ops, .nr_slots = args->bytes / PAGE_BYTES};
-	r->timeout_s = timeout_s;
+	r->patience = (struct patience){
+		.server = r->session.server, .timeout_s = timeout_s, .wait_s = args->wait_s};
 	r->epoll_fd = r->timer_fd = r->event_fd = -1;
-	rc = rdma_session_open(&r->session, &addr, args->bytes, args->timeout_ms);
+	rc = rdma_session_open(&r->session, &addr, args->bytes, args->timeout_ms, args->wait_s);
 	if (!rc)
 		rc = rdma_session_lease(&r->session);
 	if (!rc)
@@ -509,7 +515,7 @@ static int rdma_probe(const struct spec *spec, unsigned int timeout_ms, uint64_t
 	int rc = parse_spec(spec, &addr, &timeout_s);
 
 	if (!rc)
-		rc = rdma_session_open(&session, &addr, 0, timeout_ms);
+		rc = rdma_session_open(&session, &addr, 0, timeout_ms, 0);
 	if (rc)
 		return rc;
 	*free_bytes = session.welcome.free_bytes;

@@ -27,7 +27,7 @@ void rejoin_end(struct rejoin *j)
 	j->next = NULL;
 }
 
-static int ask(struct rejoin *j, uint64_t now_ns)
+static void ask(struct rejoin *j, uint64_t now_ns)
 {
 	struct verbs_asking ask = rdma_session_asking(j->session, j->lane);
 
@@ -35,19 +35,16 @@ static int ask(struct rejoin *j, uint64_t now_ns)
 	/* It may be that the device is not there for a moment, too. */
 	if (verbs_ask(j->session->host, &ask, now_ns, &j->next) == 0)
 		j->state = REJOIN_ASKS;
-	return 0;
 }
 
-int rejoin_tick(struct rejoin *j, uint64_t now_ns)
+void rejoin_tick(struct rejoin *j, uint64_t now_ns)
 {
 	if (j->state == REJOIN_WHOLE)
-		return 0;
-	if (now_ns - j->broken_ns >= j->limit_ns)
-		return err_set(-EPIPE, "%s can't be reached any more, and the pages with it",
-			       j->session->server);
+		return;
 	if (j->state != REJOIN_WAITS && now_ns - j->asked_ns >= ASK_NS)
 		rejoin_begin(j, now_ns);
-	return j->state == REJOIN_WAITS ? ask(j, now_ns) : 0;
+	if (j->state == REJOIN_WAITS)
+		ask(j, now_ns);
 }
 
 /* ---- the keys ---- */

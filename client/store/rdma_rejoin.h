@@ -6,8 +6,8 @@
  *	                   +----tick---->
  *
  * What was under way on the old one is done again on the new one: the server lets none in
- * before the old one can do nothing any more. After a time the server is given up; at once
- * where it says that it does not know the session.
+ * before the old one can do nothing any more. How long that may take is patience.h's
+ * business; where the server says that it does not know the session it is over at once.
  */
 #ifndef RMEM_STORE_RDMA_REJOIN_H
 #define RMEM_STORE_RDMA_REJOIN_H
@@ -23,7 +23,6 @@ struct rejoin {
 	enum rdma_lane_name lane;
 	enum rejoin_state state;
 	struct verbs_conn *next; /* asked for, not yet the session's */
-	uint64_t limit_ns;	 /* from broken to given up */
 	uint64_t broken_ns, asked_ns;
 	uint64_t nr_asked, nr_told; /* keys */
 };
@@ -31,15 +30,14 @@ struct rejoin {
 /* The connection broke: ask for another from the next tick on. */
 void rejoin_begin(struct rejoin *j, uint64_t now_ns);
 
-/* To be called each REJOIN_TICK_NS while it is not whole. 0; -EPIPE with err text when the
- * server is given up. */
-int rejoin_tick(struct rejoin *j, uint64_t now_ns) __attribute__((warn_unused_result));
+/* To be called each REJOIN_TICK_NS while it is not whole: it never gives the server up. */
+void rejoin_tick(struct rejoin *j, uint64_t now_ns);
 
-/* The end of what it asked for: as rejoin_tick(). */
+/* The end of what it asked for. 0; -EPIPE with err text: the server has not these pages. */
 int rejoin_event(struct rejoin *j, const struct verbs_event *ev)
 	__attribute__((warn_unused_result));
 
-/* A message on the new connection; whole again when that was the last key. As rejoin_tick(). */
+/* A message on the new connection; whole again when that was the last key. As rejoin_event(). */
 int rejoin_message(struct rejoin *j, const struct verbs_done *done)
 	__attribute__((warn_unused_result));
 

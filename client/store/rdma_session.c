@@ -151,6 +151,7 @@ static int say_hello(struct rdma_session *s)
 			     .hello = {.version_min = WIRE_VERSION_MIN,
 				       .version_max = WIRE_VERSION_MAX,
 				       .access = WIRE_ACCESS_RDMA,
+				       .patience_s = s->patience_s,
 				       .wanted_bytes = s->wanted_bytes,
 				       .auth_method = WIRE_AUTH_NONE,
 				       .name = "rmem"}};
@@ -164,7 +165,7 @@ static int say_hello(struct rdma_session *s)
 }
 
 int rdma_session_open(struct rdma_session *s, const struct net_addr *a, uint64_t bytes,
-		      unsigned int timeout_ms)
+		      unsigned int timeout_ms, unsigned int patience_s)
 {
 	char name[NET_NAME_MAX_BYTES];
 	int rc;
@@ -172,6 +173,7 @@ int rdma_session_open(struct rdma_session *s, const struct net_addr *a, uint64_t
 	*s = (struct rdma_session){.addr = *a,
 				   .timeout_ms = timeout_ms,
 				   .wanted_bytes = bytes,
+				   .patience_s = patience_s,
 				   .deadline_ns = tcp_deadline_ns(timeout_ms)};
 	snprintf(s->server, sizeof(s->server), "server %s", net_addr_format(name, sizeof(name), a));
 	rc = verbs_host_open(&s->host);

@@ -33,15 +33,18 @@ struct rdma_session {
 	unsigned int timeout_ms;	     /* of each answer */
 	uint64_t deadline_ns;
 	uint64_t wanted_bytes;
+	unsigned int patience_s; /* asked for in HELLO */
 	uint64_t next_request;
 	struct wire_welcome welcome;
 	struct rdma_slab *slab; /* in the order of slots */
 };
 
-/* Connects, says HELLO, reserves @bytes. 0 or -errno with err text; nothing is left
+/* Connects, says HELLO, reserves @bytes; the session is to outlive a silence of
+ * @patience_s seconds. 0 or -errno with err text; nothing is left
  * open then. */
 int rdma_session_open(struct rdma_session *s, const struct net_addr *a, uint64_t bytes,
-		      unsigned int timeout_ms) __attribute__((warn_unused_result));
+		      unsigned int timeout_ms, unsigned int patience_s)
+	__attribute__((warn_unused_result));
 
 /* Leases all that was reserved, and opens the second connection. 0 or -errno with err
  * text. */

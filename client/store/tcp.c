@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 #include "client/store/open.h"
-#include "client/store/seconds.h"
+#include "client/store/patience.h"
 #include "client/store/tcp_lane.h"
 #include "client/store/tcp_loss.h"
 #include "client/store/tcp_session.h"
@@ -29,7 +29,7 @@ struct tcp_store {
 	struct tcp_ring *ring;
 	struct lane *lane; /* TCP_NR_LANES of them */
 	struct lane_done done;
-	unsigned int timeout_s; /* without progress, then the server is lost */
+	struct patience patience; /* with no progress */
 	bool timing, nudged;
 	bool lost;
 	char why[256];
@@ -52,37 +52,31 @@ static bool is_idle(const struct tcp_store *t)
 
 /* ---- time ---- */
 
-/* How long until the first lane has made no progress for too long; 0: it has. */
-static uint64_t time_left_ns(const struct tcp_store *t)
+/* How long a lane has made no progress that has something to do. */
+static uint64_t silent_ns(const struct tcp_store *t)
 {
-	uint64_t now = tcp_deadline_ns(0), limit = t->timeout_s * 1000000000ULL, left = limit;
+	uint64_t now = tcp_deadline_ns(0), most = 0;
 
 	for (unsigned int i = 0; i < TCP_NR_LANES; i++) {
 		const struct lane *l = &t->lane[i];
-		uint64_t gone = now - l->progress_ns;
 
-		if (lane_is_idle(l))
-			continue;
-		if (gone >= limit)
-			return 0;
-		if (limit - gone < left)
-			left = limit - gone;
+		if (!lane_is_idle(l) && now - l->progress_ns > most)
+			most = now - l->progress_ns;
 	}
-	return left;
+	return most;
 }
 
 static int on_time(struct tcp_store *t)
 {
-	uint64_t left = time_left_ns(t);
+	uint64_t silent = silent_ns(t);
+	int rc = patience_look(&t->patience, silent);
 
 	t->timing = false;
-	if (!left)
-		return loss_of_time(&t->session, t->timeout_s);
-	if (!is_idle(t)) {
+	if (!rc && !is_idle(t)) {
 		t->timing = true;
-		tcp_ring_timeout(t->ring, left, t);
+		tcp_ring_timeout(t->ring, patience_left_ns(&t->patience, silent), t);
 	}
-	return 0;
+	return rc;
 }
 
 /* ---- the ring ---- */
@@ -105,7 +99,7 @@ static int go(struct tcp_store *t)
 		lane_go(&t->lane[i]);
 	if (!t->timing && !is_idle(t)) {
 		t->timing = true;
-		tcp_ring_timeout(t->ring, t->timeout_s * 1000000000ULL, t);
+		tcp_ring_timeout(t->ring, patience_left_ns(&t->patience, 0), t);
 	}
 	return tcp_ring_flush(t->ring);
 }
@@ -117,6 +111,8 @@ static int work(struct tcp_store *t)
 
 	while (!rc && tcp_ring_next(t->ring, &ev))
 		rc = on_event(t, &ev);
+	if (!rc && t->patience.waits) /* it may have answered */
+		rc = patience_look(&t->patience, silent_ns(t));
 	return rc ? rc : go(t);
 }
 
@@ -287,7 +283,7 @@ static int parse_spec(const struct spec *spec, struct net_addr *a, unsigned int 
 			       "tcp:memhost:%d",
 			       spec->rest, NET_TCP_PORT);
 	*timeout_s = DEFAULT_TIMEOUT_S;
-	return !rc && timeout ? seconds_parse("tcp", timeout, timeout_s) : rc;
+	return !rc && timeout ? patience_parse("tcp", timeout, timeout_s) : rc;
 }
 
 static int open_lanes(struct tcp_store *t)
@@ -318,8 +314,9 @@ static int tcp_open_store(const struct spec *spec, const struct store_open_args 
 	if (!t)
 		return err_set(-ENOMEM, "store tcp: out of memory");
 	t->store = (struct store){.ops = &tcp_ops, .nr_slots = args->bytes / PAGE_BYTES};
-	t->timeout_s = timeout_s;
-	rc = tcp_session_open(&t->session, &addr, args->bytes, args->timeout_ms);
+	t->patience = (struct patience){
+		.server = t->session.server, .timeout_s = timeout_s, .wait_s = args->wait_s};
+	rc = tcp_session_open(&t->session, &addr, args->bytes, args->timeout_ms, args->wait_s);
 	if (!rc)
 		rc = tcp_session_lease(&t->session);
 	if (!rc)
@@ -341,7 +338,7 @@ static int tcp_probe(const struct spec *spec, unsigned int timeout_ms, uint64_t 
 	int rc = parse_spec(spec, &addr, &timeout_s);
 
 	if (!rc)
-		rc = tcp_session_open(&session, &addr, 0, timeout_ms);
+		rc = tcp_session_open(&session, &addr, 0, timeout_ms, 0);
 	if (rc)
 		return rc;
 	*free_bytes = session.welcome.free_bytes;

@@ -16,11 +16,6 @@ int loss_of_end(const struct tcp_session *s, int rc)
 	return err_set(-EPIPE, "%s: the connection failed: %s", s->server, strerror(-rc));
 }
 
-int loss_of_time(const struct tcp_session *s, unsigned int seconds)
-{
-	return err_set(-EPIPE, "%s has not answered for %u s, and is given up", s->server, seconds);
-}
-
 int loss_of_words(const struct tcp_session *s, int fd, const uint8_t *words, size_t have)
 {
 	uint8_t buf[WIRE_MAX_BYTES];

@@ -17,7 +17,4 @@ int loss_of_words(const struct tcp_session *s, int fd, const uint8_t *words, siz
 /* A receive ended with @rc: 0 or -errno. */
 int loss_of_end(const struct tcp_session *s, int rc);
 
-/* Nothing moved for @seconds. */
-int loss_of_time(const struct tcp_session *s, unsigned int seconds);
-
 #endif

@@ -73,6 +73,7 @@ static int say_hello(struct tcp_session *s)
 			     .hello = {.version_min = WIRE_VERSION_MIN,
 				       .version_max = WIRE_VERSION_MAX,
 				       .access = WIRE_ACCESS_MESSAGES,
+				       .patience_s = s->patience_s,
 				       .wanted_bytes = s->wanted_bytes,
 				       .auth_method = WIRE_AUTH_NONE,
 				       .name = "rmem"}};
@@ -86,7 +87,7 @@ static int say_hello(struct tcp_session *s)
 }
 
 int tcp_session_open(struct tcp_session *s, const struct net_addr *a, uint64_t bytes,
-		     unsigned int timeout_ms)
+		     unsigned int timeout_ms, unsigned int patience_s)
 {
 	char name[NET_NAME_MAX_BYTES];
 	int rc;
@@ -95,12 +96,14 @@ int tcp_session_open(struct tcp_session *s, const struct net_addr *a, uint64_t b
 				  .fd = {-1, -1},
 				  .timeout_ms = timeout_ms,
 				  .wanted_bytes = bytes,
+				  .patience_s = patience_s,
 				  .deadline_ns = tcp_deadline_ns(timeout_ms)};
 	snprintf(s->server, sizeof(s->server), "server %s", net_addr_format(name, sizeof(name), a));
 	rc = tcp_connect(a, s->deadline_ns);
 	if (rc < 0)
 		return rc;
 	s->fd[TCP_URGENT] = rc;
+	tcp_set_patience(rc, patience_s);
 	rc = say_hello(s);
 	if (rc)
 		tcp_session_close(s);
@@ -157,6 +160,7 @@ static int join(struct tcp_session *s)
 	if (rc < 0)
 		return rc;
 	s->fd[TCP_BULK] = rc;
+	tcp_set_patience(rc, s->patience_s);
 	rc = send_msg(s, TCP_BULK, &m);
 	return rc ? rc : recv_msg(s, TCP_BULK, WIRE_JOINED, &m);
 }

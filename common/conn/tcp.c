@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/compat.h"
 #include "common/conn/address.h"
 
 #define BACKLOG		128
@@ -21,6 +23,7 @@
 #define KEEP_INTERVAL_S 5
 #define KEEP_PROBES	3
 #define UNACKED_MS	30000U /* sent, and nothing heard of it */
+#define RETRY_MS	5000U
 
 static uint64_t now_ns(void)
 {
@@ -53,6 +56,20 @@ static void set_options(int fd)
 		if (setsockopt(fd, option[i].level, option[i].name, &option[i].value,
 			       sizeof(option[i].value)))
 			continue; /* the deadlines of requests hold without it */
+}
+
+/* Keepalive goes by the same limit (tcp_keepalive_timer(), net/ipv4/tcp_timer.c). When the
+ * other side is back, that is to be noticed before two minutes: kernels from 6.15 on. */
+void tcp_set_patience(int fd, unsigned int seconds)
+{
+	unsigned int ms = seconds * 1000, retry_ms = RETRY_MS;
+
+	if (ms < UNACKED_MS)
+		return;
+	if (setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)))
+		log_warn("a connection can't be made patient: %s", strerror(errno));
+	if (setsockopt(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, &retry_ms, sizeof(retry_ms)))
+		log_debug("retries come as rarely as every 2 minutes");
 }
 
 static int wait_for(int fd, short events, uint64_t deadline_ns)

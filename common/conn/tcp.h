@@ -24,6 +24,10 @@ int tcp_connect(const struct net_addr *a, uint64_t deadline_ns);
  */
 int tcp_listen(struct net_addr *a) __attribute__((warn_unused_result));
 
+/* The connection outlives so many seconds in which nothing is heard of the other side, or
+ * half a minute if that is more. */
+void tcp_set_patience(int fd, unsigned int seconds);
+
 /* A connected descriptor and in @peer its address; -EAGAIN when nobody waits. */
 int tcp_accept(int listen_fd, char *peer, size_t peer_bytes);
 

@@ -68,7 +68,7 @@ static void put_hello(struct writer *w, const struct wire_msg *m)
 	write_le(w, h->auth_method, 2);
 	write_le(w, h->auth_bytes, 2);
 	write_le(w, name_bytes, 2);
-	write_le(w, 0, 4);
+	write_le(w, h->patience_s, 4);
 	write_le(w, h->wanted_bytes, 8);
 	write_bytes(w, h->auth, h->auth_bytes);
 	put_text(w, h->name, name_bytes);
@@ -86,10 +86,10 @@ static bool get_hello(struct reader *r, struct wire_msg *m)
 	h->auth_method = read_u16(r);
 	h->auth_bytes = read_u16(r);
 	name_bytes = read_u16(r);
-	read_reserved(r, 4);
+	h->patience_s = read_u32(r);
 	h->wanted_bytes = read_u64(r);
 	if (r->bad || h->version_min == 0 || h->version_min > h->version_max || h->access == 0 ||
-	    h->auth_bytes > WIRE_AUTH_MAX_BYTES ||
+	    h->auth_bytes > WIRE_AUTH_MAX_BYTES || h->patience_s > WIRE_MAX_PATIENCE_S ||
 	    (h->auth_method == WIRE_AUTH_NONE && h->auth_bytes) ||
 	    !is_pages(h->wanted_bytes, WIRE_MAX_STORE_BYTES))
 		return false;

@@ -73,9 +73,13 @@ enum wire_error_code {
 	WIRE_ERR_RANGE,	   /* no slab of this session, or beyond its end */
 };
 
+#define WIRE_MAX_PATIENCE_S 86400U
+
 struct wire_hello {
 	uint16_t version_min, version_max;
-	uint16_t access;       /* enum wire_access */
+	uint16_t access; /* enum wire_access */
+	uint32_t
+		patience_s; /* the session outlives a silence so long; 0: the usual half a minute */
 	uint64_t wanted_bytes; /* reserved for this session, all or nothing; 0: just looking */
 	uint16_t auth_method;
 	uint16_t auth_bytes;

@@ -77,7 +77,7 @@ class Completion(unittest.TestCase):
                         kept = line.split()[-1] if line.endswith("=") else ""
                         words = [w for w in value.split("|") if w.islower()]
                         self.same(line, [kept + w for w in words])
-        self.assertIn("kill|sigbus", seen)
+        self.assertIn("kill|sigbus|wait", seen)
         self.same(f"{RMEM} pool ", ["drain", "ls", "status"])
         self.same(f"{RMEM} bench b", ["bw"])
         self.same(f"{RMEM} run --on-loss s", ["sigbus"])

@@ -222,7 +222,7 @@ static struct verbs_region *open_session(struct rdma_session *s, uint64_t bytes)
 	struct net_addr a;
 
 	assert_int_equal(net_addr_parse(NET_RDMA, r.rdma_rest, false, &a), 0);
-	if (rdma_session_open(s, &a, bytes, PATIENCE_MS) || rdma_session_lease(s))
+	if (rdma_session_open(s, &a, bytes, PATIENCE_MS, 0) || rdma_session_lease(s))
 		fail_msg("no session: %s", err_text(-1));
 	assert_int_equal(verbs_register(s->domain, page, sizeof(page), false, &region), 0);
 	return region;

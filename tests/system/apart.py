@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """apart.py RMEM JOB_DIR: client and server each in a network namespace of its own, with
 a link of limited bandwidth between them; then the link is cut, for good or for three
-seconds, both ways or one way.
+seconds, both ways or one way, or for 40 s while the job waits.
 
 Needs root and iproute2. Where namespaces or the limit can't be made it is skipped."""
 
@@ -16,6 +16,7 @@ from rmemtest import MIB, Failure, Run, TcpServer, check, main, native
 LINK_MBIT = 400
 JOB_MIB, LOCAL_MIB = 64, 16
 TIMEOUT_S = 90
+OUTAGE_S = 40
 
 
 def ip(*args, check_it=True):
@@ -123,6 +124,27 @@ def cut_link_is_loud(apart, rmem, jobs):
     print(f"link cut: ok, stopped after {took:.1f} s", flush=True)
 
 
+def outage_is_waited_for(apart, rmem, jobs):
+    """Longer than any time-out of this machine's or of TCP's usual ones."""
+    command = [os.path.join(jobs, "torture"), str(JOB_MIB), "4000"]
+    with far_server(apart, rmem) as server, \
+            Run(rmem, command, LOCAL_MIB * MIB, 4 * JOB_MIB * MIB, [server.spec + ",timeout=2"],
+                ["--on-loss", "wait"], sample=False,
+                prefix=apart.within(apart.client)) as run:
+        time.sleep(1)
+        apart.cut()
+        run.wait_for_words("has not answered for 2 s: the job waits for it", 5)
+        time.sleep(OUTAGE_S)
+        apart.heal()
+        run.wait_for_words("answers again, and the job goes on", 30)
+        status = run.wait(TIMEOUT_S)
+        check(status == 0 and "torture: ok" in run.stdout,
+              f"outage: status {status}\n{run.stderr[-2000:]}")
+        run.nothing_left()
+        stall = run.stats()["fault_latency_ns"]["max"] / 1e9
+    print(f"link cut for {OUTAGE_S} s, --on-loss wait: ok, longest stall {stall:.1f} s", flush=True)
+
+
 def mirror_outlives(apart, rmem, jobs, what, fail, heal):
     """One copy is behind the link, the other is not: after three seconds the first is filled
     anew, and then it is the only one."""
@@ -165,6 +187,7 @@ def run():
         mirror_outlives(apart, rmem, jobs, "link cut", apart.cut, apart.heal)
         mirror_outlives(apart, rmem, jobs, "answers dropped", apart.drop_answers,
                         apart.let_answers_pass)
+        outage_is_waited_for(apart, rmem, jobs)
         cut_link_is_loud(apart, rmem, jobs)
     finally:
         apart.__exit__()

@@ -18,6 +18,7 @@ static const struct wire_msg every_message[] = {
 	 .hello = {.version_min = 1,
 		   .version_max = 3,
 		   .access = WIRE_ACCESS_DESCRIPTOR,
+		   .patience_s = WIRE_MAX_PATIENCE_S,
 		   .wanted_bytes = 1ULL << 33,
 		   .auth_method = 7,
 		   .auth_bytes = 5,
@@ -327,6 +328,7 @@ static void contradictions_are_refused(void **state)
 	BREAK(0, hello.version_min = 4);
 	BREAK(0, hello.access = 0);
 	BREAK(0, hello.auth_method = WIRE_AUTH_NONE);
+	BREAK(0, hello.patience_s = WIRE_MAX_PATIENCE_S + 1);
 	BREAK(0, hello.wanted_bytes = 4097);
 	BREAK(0, hello.wanted_bytes = 1ULL << 61);
 	BREAK(1, welcome.version = 2);
