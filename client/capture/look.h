@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a thread of the job is, as /proc tells; it is not disturbed. */
+#ifndef RMEM_CAPTURE_LOOK_H
+#define RMEM_CAPTURE_LOOK_H
+
+#include <sys/types.h>
+
+enum look {
+	LOOK_GONE,
+	LOOK_RUNNING, /* in user mode, or in the kernel and not asleep */
+	LOOK_ASLEEP,  /* in the kernel */
+	LOOK_UNKNOWN,
+};
+
+/* *@call is the system call of one that is asleep; -1: in none, as in a page fault. */
+enum look look_at_thread(pid_t pid, pid_t tid, long *call);
+
+#endif
