@@ -13,13 +13,18 @@
 #include "client/capture/proc.h"
 #include "client/capture/ptrace.h"
 
-#define STOP_MS 10U
+#define STOP_MS 2U
 #define ROUNDS	5U /* one thread may make others until it is stopped */
+
+struct held {
+	struct tracee t;
+	bool stands; /* or it will, before it runs in user mode again */
+};
 
 struct freeze {
 	pid_t *pid;
 	size_t nr_pids;
-	struct tracee *held;
+	struct held *held;
 	size_t nr_held, max_held;
 	bool has_thread;
 	pthread_t thread;
@@ -46,31 +51,38 @@ static bool changes_mappings(long call)
 static bool is_held(const struct freeze *f, pid_t tid)
 {
 	for (size_t i = 0; i < f->nr_held; i++)
-		if (f->held[i].tid == tid)
+		if (f->held[i].t.tid == tid)
 			return true;
 	return false;
 }
 
+/*
+ * One that faults inside the kernel does not stop before its page comes, and goes round
+ * there: that page may need the very room that is being made. Asked to stop, it doesn't
+ * get back into user mode, so it begins no other call.
+ */
 static int hold(struct freeze *f, pid_t tid)
 {
-	struct tracee t = {.tid = tid};
+	struct held h = {.t = {.tid = tid}};
 	int err;
 
 	if (f->nr_held == f->max_held) {
 		size_t max = f->max_held ? 2 * f->max_held : 16;
-		struct tracee *more = realloc(f->held, max * sizeof(*more));
+		struct held *more = realloc(f->held, max * sizeof(*more));
 
 		if (!more)
 			return -ENOMEM;
 		f->held = more;
 		f->max_held = max;
 	}
-	err = tracee_pause(&t, STOP_MS);
-	if (!err)
-		f->held[f->nr_held++] = t;
+	err = tracee_pause(&h.t, STOP_MS);
 	if (err == -ESRCH) /* ended */
 		return 0;
-	return err ? -EAGAIN : 0;
+	if (err && err != -ETIMEDOUT)
+		return -EAGAIN;
+	h.stands = !err;
+	f->held[f->nr_held++] = h;
+	return 0;
 }
 
 /* Looks at all threads of a process: *@running counts those that run and aren't held.
@@ -132,7 +144,8 @@ static void *hold_all(void *arg)
 	while (!f->ret && sem_wait(&f->over))
 		;
 	while (f->nr_held)
-		tracee_resume(&f->held[--f->nr_held]);
+		if (f->held[--f->nr_held].stands)
+			tracee_resume(&f->held[f->nr_held].t);
 	return NULL;
 }
 
