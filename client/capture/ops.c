@@ -66,8 +66,6 @@ static int allow(void *ctx, space_id id, uint64_t va, unsigned int nr)
 	if (sp->taking)
 		return -EAGAIN;
 	err = uffd_allow(sp->uffd, va, va + nr * PAGE_BYTES);
-	if (err == -ENOENT && nr > 1) /* over two mappings, one of another kind */
-		err = uffd_allow(sp->uffd, va, va + PAGE_BYTES);
 	if (err == -EAGAIN)
 		sp->readable = true;
 	return err;
