@@ -48,6 +48,14 @@ static bool changes_mappings(long call)
 	return false;
 }
 
+/* Who waits for a page or for a child of vfork() stays there: only we bring pages, and
+ * that child is held. What it does next may depend on the room that is being made. */
+static bool stays_asleep(pid_t pid, pid_t tid)
+{
+	return look_waits_at(pid, tid, "handle_userfault") ||
+	       look_waits_at(pid, tid, "kernel_clone");
+}
+
 static bool is_held(const struct freeze *f, pid_t tid)
 {
 	for (size_t i = 0; i < f->nr_held; i++)
@@ -102,7 +110,8 @@ static int look_at_all(struct freeze *f, pid_t pid, bool stop, unsigned int *run
 		if (is_held(f, tids[i]))
 			continue;
 		at = look_at_thread(pid, tids[i], &call);
-		if (at == LOOK_UNKNOWN || (at == LOOK_ASLEEP && changes_mappings(call)))
+		if (at == LOOK_UNKNOWN || (at == LOOK_ASLEEP && changes_mappings(call) &&
+					   !stays_asleep(pid, tids[i])))
 			err = -EAGAIN;
 		if (at == LOOK_RUNNING) {
 			++*running;

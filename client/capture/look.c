@@ -8,21 +8,38 @@
 #include <string.h>
 #include <unistd.h>
 
-enum look look_at_thread(pid_t pid, pid_t tid, long *call)
+static ssize_t read_of(pid_t pid, pid_t tid, const char *what, char *text, size_t bytes)
 {
-	char path[64], text[256];
+	char path[64];
 	ssize_t n;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", pid, tid, what);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return errno == ENOENT || errno == ESRCH ? LOOK_GONE : LOOK_UNKNOWN;
-	n = read(fd, text, sizeof(text) - 1);
+		return -errno;
+	n = read(fd, text, bytes - 1);
+	if (n < 0)
+		n = -errno;
 	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	return n;
+}
+
+bool look_waits_at(pid_t pid, pid_t tid, const char *function)
+{
+	char text[64];
+
+	return read_of(pid, tid, "wchan", text, sizeof(text)) > 0 && !strcmp(text, function);
+}
+
+enum look look_at_thread(pid_t pid, pid_t tid, long *call)
+{
+	char text[256];
+	ssize_t n = read_of(pid, tid, "syscall", text, sizeof(text));
+
 	if (n <= 0) /* nothing: it has ended; an error: it can't be told */
-		return n == 0 || errno == ESRCH ? LOOK_GONE : LOOK_UNKNOWN;
-	text[n] = '\0';
+		return !n || n == -ENOENT || n == -ESRCH ? LOOK_GONE : LOOK_UNKNOWN;
 	if (!strncmp(text, "running", strlen("running")))
 		return LOOK_RUNNING;
 	*call = strtol(text, NULL, 10);

@@ -3,6 +3,7 @@
 #ifndef RMEM_CAPTURE_LOOK_H
 #define RMEM_CAPTURE_LOOK_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 enum look {
@@ -14,5 +15,8 @@ enum look {
 
 /* *@call is the system call of one that is asleep; -1: in none, as in a page fault. */
 enum look look_at_thread(pid_t pid, pid_t tid, long *call);
+
+/* Does it sleep in this function of the kernel? False as well where that isn't told. */
+bool look_waits_at(pid_t pid, pid_t tid, const char *function);
 
 #endif
