@@ -400,8 +400,8 @@ static AGENT_CODE void agent_copy(uint64_t to, uint64_t from, uint64_t bytes)
 	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
 }
 
-/* What may not be read is not copied: it would be a signal. What is locked does not
- * go, but what stood before it in the same call does. */
+/* What is locked may not leave, what may not be read is not copied: it would be a signal.
+ * Both are asked before, since of a call that fails a part may be done. */
 static AGENT_CODE bool agent_take_out(struct agent_ring *ring, struct agent_cmd *cmd,
 				      unsigned int idx, unsigned int nr)
 {
@@ -409,7 +409,8 @@ static AGENT_CODE bool agent_take_out(struct agent_ring *ring, struct agent_cmd 
 	uint64_t b = half_va(ring->scratch_b, cmd) + ((uint64_t)idx << PAGE_SHIFT);
 	uint64_t bytes = (uint64_t)nr << PAGE_SHIFT;
 
-	if (sys(__NR_madvise, va, bytes, MADV_POPULATE_READ, 0))
+	if (sys(__NR_madvise, va, bytes, MADV_COLD, 0) ||
+	    sys(__NR_madvise, va, bytes, MADV_POPULATE_READ, 0))
 		return false;
 	agent_copy(b, va, bytes);
 	if (!sys(__NR_madvise, va, bytes, MADV_DONTNEED, 0)) {
@@ -417,9 +418,8 @@ static AGENT_CODE bool agent_take_out(struct agent_ring *ring, struct agent_cmd 
 		ring->pages += nr;
 		return true;
 	}
-	for (unsigned int i = 0; i < nr; i++)
-		if (!agent_has_page(va + ((uint64_t)i << PAGE_SHIFT)))
-			pageset_add(&cmd->moved, idx + i);
+	if (nr > 1) /* its mappings change: what went can't be told */
+		cmd->err = -EFAULT;
 	return false;
 }
 
@@ -433,14 +433,13 @@ static AGENT_CODE void agent_take(struct agent_self *self, struct agent_cmd *cmd
 	if (cmd->err)
 		return;
 	self->dirty_b |= 1U << cmd->half;
-	for (idx = pageset_next(&cmd->want, 0); idx < CHUNK_PAGES;
+	for (idx = pageset_next(&cmd->want, 0); idx < CHUNK_PAGES && !cmd->err;
 	     idx = pageset_next(&cmd->want, end)) {
 		end = pageset_next_gap(&cmd->want, idx);
 		if (agent_take_out(ring, cmd, idx, end - idx))
 			continue;
-		for (; idx < end; idx++)
-			if (!pageset_has(&cmd->moved, idx) && !agent_take_out(ring, cmd, idx, 1) &&
-			    !pageset_has(&cmd->moved, idx))
+		for (; idx < end && !cmd->err; idx++)
+			if (!agent_take_out(ring, cmd, idx, 1))
 				pageset_add(&cmd->invalid, idx);
 	}
 	ring->moves++;

@@ -112,7 +112,7 @@ void aspace_gone(struct capture *cp, struct aspace *sp)
 	if (sp->dead)
 		return;
 	sp->dead = true;
-	take_abandon(sp);
+	take_abandon(cp, sp);
 	core_space_gone(cp->core, sp->id);
 	for (unsigned int i = 0; i < AGENT_SLOTS; i++) {
 		static const pageset none;

@@ -15,16 +15,19 @@
 #define SETTLE_NS   1000000000ULL
 #define MAX_SHARERS 64U
 
+#define FORKED	 "a process forked and ended while its pages were leaving (Linux before 6.8)"
 #define REPLACED "a mapping was replaced while its pages were leaving (Linux before 6.8)"
 
 struct take {
 	uint64_t va; /* of the chunk */
 	pageset want, busy, invalid;
 	pageset dropped; /* the kernel's events say so */
+	uint64_t agent_va; /* it waits for this page; 0: for none */
 	struct freeze *freeze;
 	struct uffd_msg *msg; /* read meanwhile, not yet given to the core */
 	unsigned int nr, max;
 	bool replaced; /* one says that the chunk's mappings changed */
+	bool forked;   /* one brings a new userfaultfd */
 	bool no_memory;
 };
 
@@ -173,19 +176,34 @@ static void keep_msg(struct take *t, const struct uffd_msg *m)
 
 /* Each page that the agent drops is told once. What is told twice was dropped by the
  * job as well, in whatever order: then zeros are right. */
-static bool is_our_drop(struct take *t, uint64_t start, uint64_t end)
+static bool is_our_drop(struct take *t, uint64_t va)
 {
-	if (start < t->va || end > t->va + CHUNK_BYTES)
-		return false;
-	for (uint64_t va = start; va < end; va += PAGE_BYTES) {
-		unsigned int idx = (unsigned int)((va - t->va) >> PAGE_SHIFT);
+	unsigned int idx = (unsigned int)((va - t->va) >> PAGE_SHIFT);
 
-		if (!pageset_has(&t->want, idx) || pageset_has(&t->dropped, idx))
-			return false;
-	}
-	for (uint64_t va = start; va < end; va += PAGE_BYTES)
-		pageset_add(&t->dropped, (unsigned int)((va - t->va) >> PAGE_SHIFT));
+	if (va < t->va || va >= t->va + CHUNK_BYTES || !pageset_has(&t->want, idx) ||
+	    pageset_has(&t->dropped, idx))
+		return false;
+	pageset_add(&t->dropped, idx);
 	return true;
+}
+
+/* One may tell of ours and of the job's: what is not ours is kept. */
+static void take_remove(struct take *t, const struct uffd_msg *m)
+{
+	struct uffd_msg job = *m;
+	uint64_t va, end = m->arg.remove.end;
+
+	if (m->arg.remove.start < t->va || end > t->va + CHUNK_BYTES) {
+		keep_msg(t, m); /* not ours; the core makes nothing of what moves */
+		return;
+	}
+	for (va = m->arg.remove.start; va < end; va += PAGE_BYTES) {
+		if (is_our_drop(t, va))
+			continue;
+		job.arg.remove.start = va;
+		job.arg.remove.end = va + PAGE_BYTES;
+		keep_msg(t, &job);
+	}
 }
 
 static bool meets(const struct take *t, uint64_t start, uint64_t end)
@@ -193,20 +211,27 @@ static bool meets(const struct take *t, uint64_t start, uint64_t end)
 	return start < t->va + CHUNK_BYTES && end > t->va;
 }
 
-static void take_msg(struct take *t, const struct uffd_msg *m)
+static void take_msg(struct take *t, const struct uffd_msg *m, pid_t agent)
 {
 	uint64_t from = m->arg.remap.from, to = m->arg.remap.to, bytes = m->arg.remap.len;
 
 	switch (m->event) {
+	case UFFD_EVENT_PAGEFAULT:
+		if ((pid_t)m->arg.pagefault.feat.ptid != agent)
+			break;
+		t->agent_va = m->arg.pagefault.address & PAGE_MASK;
+		return;
 	case UFFD_EVENT_REMOVE:
-		if (is_our_drop(t, m->arg.remove.start, m->arg.remove.end))
-			return;
-		break;
+		take_remove(t, m);
+		return;
 	case UFFD_EVENT_UNMAP:
 		t->replaced |= meets(t, m->arg.remove.start, m->arg.remove.end);
 		break;
 	case UFFD_EVENT_REMAP:
 		t->replaced |= meets(t, from, from + bytes) || meets(t, to, to + bytes);
+		break;
+	case UFFD_EVENT_FORK:
+		t->forked = true;
 		break;
 	default:
 		break;
@@ -214,18 +239,37 @@ static void take_msg(struct take *t, const struct uffd_msg *m)
 	keep_msg(t, m);
 }
 
+/* What was there and is not any more was dropped by the job: it reads as zeros. */
+static void serve_agent(const struct capture *cp, const struct aspace *sp)
+{
+	struct take *t = sp->taking;
+	unsigned int done;
+	int err;
+
+	if (!t->agent_va)
+		return;
+	err = uffd_fill(sp->uffd, t->agent_va, 1, cp->zeros, &done);
+	if (err == -EAGAIN) /* an event is unread */
+		return;
+	if (err)
+		err = uffd_wake(sp->uffd, t->agent_va, PAGE_BYTES);
+	if (!err)
+		t->agent_va = 0;
+}
+
 static void read_some(struct capture *cp, struct aspace *sp)
 {
 	struct uffd_msg msg[READ_MSGS];
 	int n;
 
-	if (!uffd_has_messages(sp->uffd))
-		return;
-	if (uffd_changing(sp->uffd))
-		aspace_before_read(cp, sp);
-	n = uffd_read(sp->uffd, msg, READ_MSGS);
-	for (int i = 0; i < n; i++)
-		take_msg(sp->taking, &msg[i]);
+	if (uffd_has_messages(sp->uffd)) {
+		if (uffd_changing(sp->uffd))
+			aspace_before_read(cp, sp);
+		n = uffd_read(sp->uffd, msg, READ_MSGS);
+		for (int i = 0; i < n; i++)
+			take_msg(sp->taking, &msg[i], sp->agent.pid);
+	}
+	serve_agent(cp, sp);
 }
 
 bool takes_serve(struct capture *cp)
@@ -257,6 +301,21 @@ static void read_all(struct capture *cp, struct aspace *sp)
 	}
 }
 
+/* Of what stayed, that was the job's: the agent tells what it dropped. */
+static void keep_lone_removes(struct take *t, const pageset *moved)
+{
+	struct uffd_msg m = {.event = UFFD_EVENT_REMOVE};
+
+	for (unsigned int i = pageset_next(&t->dropped, 0); i < CHUNK_PAGES;
+	     i = pageset_next(&t->dropped, i + 1)) {
+		if (pageset_has(moved, i))
+			continue;
+		m.arg.remove.start = page_va(t->va, i);
+		m.arg.remove.end = m.arg.remove.start + PAGE_BYTES;
+		keep_msg(t, &m);
+	}
+}
+
 void take_answered(struct capture *cp, struct aspace *sp, const struct command *cmd,
 		   const struct agent_cmd *got)
 {
@@ -270,7 +329,8 @@ void take_answered(struct capture *cp, struct aspace *sp, const struct command *
 		moved.w[i] &= t->want.w[i];
 		invalid.w[i] |= got->invalid.w[i] & t->want.w[i];
 	}
-	if (t->replaced && pageset_count(&moved))
+	keep_lone_removes(t, &moved);
+	if (got->err == -EFAULT || (t->replaced && pageset_count(&moved)))
 		cp->fatal = REPLACED;
 	if (t->no_memory)
 		cp->fatal = "no memory for messages";
@@ -278,12 +338,19 @@ void take_answered(struct capture *cp, struct aspace *sp, const struct command *
 	t->freeze = NULL;
 	sp->taking = NULL;
 	core_moved(cp->core, sp->id, cmd->half, &moved, &t->busy, &invalid, false);
-	messages_give(cp, sp, t->msg, t->nr);
+	/* What messages change must not be on its way. */
+	if (core_may_read(cp->core, sp->id))
+		messages_give(cp, sp, t->msg, t->nr);
+	else if (!cp->fatal)
+		cp->fatal = "pages are still leaving";
 	take_free(t);
 }
 
-void take_abandon(struct aspace *sp)
+void take_abandon(struct capture *cp, struct aspace *sp)
 {
+	/* The child may lack what was dropped before. */
+	if (sp->taking && sp->taking->forked)
+		cp->fatal = FORKED;
 	take_free(sp->taking);
 	sp->taking = NULL;
 }

@@ -25,6 +25,6 @@ void take_answered(struct capture *cp, struct aspace *sp, const struct command *
 bool takes_serve(struct capture *cp);
 
 /* The space is gone, nothing is told. */
-void take_abandon(struct aspace *sp);
+void take_abandon(struct capture *cp, struct aspace *sp);
 
 #endif
