@@ -14,6 +14,7 @@
 #include "client/capture/ptrace.h"
 
 #define STOP_MS 2U
+#define LONG_MS 20U
 #define ROUNDS	5U /* one thread may make others until it is stopped */
 
 struct held {
@@ -26,7 +27,7 @@ struct freeze {
 	size_t nr_pids;
 	struct held *held;
 	size_t nr_held, max_held;
-	bool has_thread;
+	bool has_thread, anyway;
 	pthread_t thread;
 	sem_t begun, over;
 	int ret;
@@ -67,7 +68,7 @@ static bool is_held(const struct freeze *f, pid_t tid)
 /*
  * One that faults inside the kernel does not stop before its page comes, and goes round
  * there: that page may need the very room that is being made. Asked to stop, it doesn't
- * get back into user mode, so it begins no other call.
+ * get back into user mode, so it begins no other call. Others are soon out of the kernel.
  */
 static int hold(struct freeze *f, pid_t tid)
 {
@@ -83,10 +84,10 @@ static int hold(struct freeze *f, pid_t tid)
 		f->held = more;
 		f->max_held = max;
 	}
-	err = tracee_pause(&h.t, STOP_MS);
+	err = tracee_pause(&h.t, f->anyway ? LONG_MS : STOP_MS);
 	if (err == -ESRCH) /* ended */
 		return 0;
-	if (err && err != -ETIMEDOUT)
+	if (err && (err != -ETIMEDOUT || !f->anyway))
 		return -EAGAIN;
 	h.stands = !err;
 	f->held[f->nr_held++] = h;
@@ -158,7 +159,7 @@ static void *hold_all(void *arg)
 	return NULL;
 }
 
-int freeze_begin(const pid_t *pid, size_t nr, struct freeze **out)
+int freeze_begin(const pid_t *pid, size_t nr, bool anyway, struct freeze **out)
 {
 	struct freeze *f = calloc(1, sizeof(*f));
 	unsigned int running;
@@ -175,6 +176,7 @@ int freeze_begin(const pid_t *pid, size_t nr, struct freeze **out)
 	}
 	memcpy(f->pid, pid, nr * sizeof(*pid));
 	f->nr_pids = nr;
+	f->anyway = anyway;
 	err = look_at_each(f, false, &running);
 	if (!err && running) {
 		f->has_thread = !pthread_create(&f->thread, NULL, hold_all, f);
