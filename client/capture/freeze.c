@@ -13,20 +13,29 @@
 #include "client/capture/proc.h"
 #include "client/capture/ptrace.h"
 
-#define STOP_MS 2U
-#define LONG_MS 20U
-#define ROUNDS	5U /* one thread may make others until it is stopped */
+#define STOP_MS	 2U
+#define LONG_MS	 20U
+#define MAX_LATE 64U
+#define ROUNDS	 5U /* one thread may make others until it is stopped */
 
 struct held {
 	struct tracee t;
-	bool stands; /* or it will, before it runs in user mode again */
+	bool stands; /* or it will, before it runs in user mode again: it is late */
 };
+
+/* Those that were asked to stop and have not yet: somebody waits for each, since only
+ * its tracer can undo what stopping does to its call. */
+static struct {
+	pthread_mutex_t lock;	/* of the list */
+	pthread_mutex_t let_go; /* held by who freezes: none goes on meanwhile */
+	pid_t tid[MAX_LATE];
+} late = {.lock = PTHREAD_MUTEX_INITIALIZER, .let_go = PTHREAD_MUTEX_INITIALIZER};
 
 struct freeze {
 	pid_t *pid;
 	size_t nr_pids;
 	struct held *held;
-	size_t nr_held, max_held;
+	size_t nr_held, max_held, nr_late;
 	bool has_thread, anyway;
 	pthread_t thread;
 	sem_t begun, over;
@@ -65,6 +74,26 @@ static bool is_held(const struct freeze *f, pid_t tid)
 	return false;
 }
 
+/* From @tid to @to; 0 stands for none. */
+static bool late_change(pid_t tid, pid_t to)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&late.lock);
+	for (size_t i = 0; i < MAX_LATE && !found; i++) {
+		found = late.tid[i] == tid;
+		if (found)
+			late.tid[i] = to;
+	}
+	pthread_mutex_unlock(&late.lock);
+	return found;
+}
+
+static bool is_late(pid_t tid)
+{
+	return late_change(tid, tid);
+}
+
 /*
  * One that faults inside the kernel does not stop before its page comes, and goes round
  * there: that page may need the very room that is being made. Asked to stop, it doesn't
@@ -87,11 +116,14 @@ static int hold(struct freeze *f, pid_t tid)
 	err = tracee_pause(&h.t, f->anyway ? LONG_MS : STOP_MS);
 	if (err == -ESRCH) /* ended */
 		return 0;
-	if (err && (err != -ETIMEDOUT || !f->anyway))
+	if (err && err != -ETIMEDOUT)
 		return -EAGAIN;
 	h.stands = !err;
+	if (err && !late_change(0, tid)) /* too many: its call may be cut short */
+		return -EAGAIN;
+	f->nr_late += !h.stands;
 	f->held[f->nr_held++] = h;
-	return 0;
+	return err && !f->anyway ? -EAGAIN : 0;
 }
 
 /* Looks at all threads of a process: *@running counts those that run and aren't held.
@@ -110,9 +142,13 @@ static int look_at_all(struct freeze *f, pid_t pid, bool stop, unsigned int *run
 
 		if (is_held(f, tids[i]))
 			continue;
+		if (is_late(tids[i])) { /* and stays so */
+			err = f->anyway ? 0 : -EAGAIN;
+			continue;
+		}
 		at = look_at_thread(pid, tids[i], &call);
-		if (at == LOOK_UNKNOWN || (at == LOOK_ASLEEP && changes_mappings(call) &&
-					   !stays_asleep(pid, tids[i])))
+		if (at == LOOK_UNKNOWN ||
+		    (at == LOOK_ASLEEP && changes_mappings(call) && !stays_asleep(pid, tids[i])))
 			err = -EAGAIN;
 		if (at == LOOK_RUNNING) {
 			++*running;
@@ -144,18 +180,54 @@ static int stop_all(struct freeze *f)
 	return err;
 }
 
+static void freeze_free(struct freeze *f)
+{
+	sem_destroy(&f->begun);
+	sem_destroy(&f->over);
+	free(f->held);
+	free(f->pid);
+	free(f);
+}
+
+static void await_late(struct freeze *f)
+{
+	for (size_t i = 0; f->nr_late; i = (i + 1) % f->nr_held) {
+		struct held *h = &f->held[i];
+		int err;
+
+		if (h->stands)
+			continue;
+		err = tracee_await(&h->t, 1);
+		if (err == -ETIMEDOUT)
+			continue;
+		pthread_mutex_lock(&late.let_go);
+		if (!err)
+			tracee_resume(&h->t);
+		late_change(h->t.tid, 0);
+		pthread_mutex_unlock(&late.let_go);
+		h->stands = true;
+		f->nr_late--;
+	}
+}
+
 /* What is stopped belongs to this thread, and is let go with it at the latest. */
 static void *hold_all(void *arg)
 {
 	struct freeze *f = arg;
+	bool any_late;
 
 	f->ret = stop_all(f);
+	any_late = f->nr_late;
 	sem_post(&f->begun);
-	while (!f->ret && sem_wait(&f->over))
+	while (sem_wait(&f->over))
 		;
-	while (f->nr_held)
-		if (f->held[--f->nr_held].stands)
-			tracee_resume(&f->held[f->nr_held].t);
+	for (size_t i = 0; i < f->nr_held; i++)
+		if (f->held[i].stands)
+			tracee_resume(&f->held[i].t);
+	if (any_late) {
+		await_late(f);
+		freeze_free(f); /* nobody waits for us */
+	}
 	return NULL;
 }
 
@@ -167,6 +239,7 @@ int freeze_begin(const pid_t *pid, size_t nr, bool anyway, struct freeze **out)
 
 	if (!f)
 		return -ENOMEM;
+	pthread_mutex_lock(&late.let_go);
 	f->pid = malloc(nr * sizeof(*pid));
 	sem_init(&f->begun, 0, 0);
 	sem_init(&f->over, 0, 0);
@@ -196,15 +269,19 @@ int freeze_begin(const pid_t *pid, size_t nr, bool anyway, struct freeze **out)
 
 void freeze_end(struct freeze *f)
 {
+	bool any_late;
+
 	if (!f)
 		return;
-	if (f->has_thread) {
-		sem_post(&f->over);
+	pthread_mutex_unlock(&late.let_go);
+	any_late = f->nr_late;
+	if (f->has_thread && any_late)
+		pthread_detach(f->thread);
+	if (f->has_thread)
+		sem_post(&f->over); /* if any is late it is the thread's from here on */
+	if (any_late)
+		return;
+	if (f->has_thread)
 		pthread_join(f->thread, NULL);
-	}
-	sem_destroy(&f->begun);
-	sem_destroy(&f->over);
-	free(f->held);
-	free(f->pid);
-	free(f);
+	freeze_free(f);
 }

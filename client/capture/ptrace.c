@@ -239,6 +239,12 @@ int tracee_pause(struct tracee *t, unsigned int stop_ms)
 	return ret;
 }
 
+int tracee_await(struct tracee *t, unsigned int stop_ms)
+{
+	t->deadline_ns = tracee_now_ns() + stop_ms * 1000000ULL;
+	return run_to_event_stop(t, true);
+}
+
 void tracee_resume(struct tracee *t)
 {
 	uint64_t mask;

@@ -22,7 +22,7 @@
 struct take {
 	uint64_t va; /* of the chunk */
 	pageset want, busy, invalid;
-	pageset dropped; /* the kernel's events say so */
+	pageset dropped;   /* the kernel's events say so */
 	uint64_t agent_va; /* it waits for this page; 0: for none */
 	struct freeze *freeze;
 	struct uffd_msg *msg; /* read meanwhile, not yet given to the core */
