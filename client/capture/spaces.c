@@ -257,6 +257,9 @@ static const char *why_stuck(const struct aspace *sp)
 static void answered(struct capture *cp, struct aspace *sp, const struct command *cmd,
 		     struct agent_cmd *got)
 {
+	pageset took;
+	int err;
+
 	switch (cmd->op) {
 	case AGENT_MOVE:
 		if (got->err && got->err != -EAGAIN)
@@ -269,8 +272,10 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 			   got->overtaken);
 		break;
 	case AGENT_TAKE:
-		if (only_what_is_there(sp, cmd, &got->moved) && !agent_is_dead(sp))
-			cp->fatal = why_stuck(sp);
+		took = got->moved;
+		err = only_what_is_there(sp, cmd, &got->moved);
+		if ((err || memcmp(&took, &got->moved, sizeof(took))) && !agent_is_dead(sp))
+			cp->fatal = "what an agent took is not in scratch";
 		take_answered(cp, sp, cmd, got);
 		break;
 	case AGENT_POPULATE:
