@@ -67,7 +67,6 @@ struct aspace {
 	unsigned int post, take; /* next to be posted, next to be answered */
 	bool drop[CORE_HALVES];	 /* half holds pages that nobody needs */
 	struct take *taking;	 /* without MOVE: pages are leaving now (take.h) */
-	unsigned int not_held;	 /* tries in a row in which its threads could not be held */
 
 	uint64_t maps_bytes; /* virtual size when its maps were last read */
 	uint64_t maps_ns;

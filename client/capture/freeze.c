@@ -8,35 +8,45 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "client/capture/look.h"
 #include "client/capture/proc.h"
 #include "client/capture/ptrace.h"
 
-#define STOP_MS	 2U
-#define LONG_MS	 20U
-#define MAX_LATE 64U
-#define ROUNDS	 5U /* one thread may make others until it is stopped */
+#define STOP_MS	  2U
+#define ROUND_NS  20000000ULL
+#define LET_GO_US 200U
+#define MAX_LATE  64U
+#define ROUNDS	  5U /* one thread may make others until it is stopped */
 
 struct held {
 	struct tracee t;
-	bool stands; /* or it will, before it runs in user mode again: it is late */
+	pid_t pid;
+	bool stands;  /* or it will, before it runs in user mode again: it is late, */
+	bool stopped; /* and now it does */
 };
 
 /* Those that were asked to stop and have not yet: somebody waits for each, since only
  * its tracer can undo what stopping does to its call. */
+struct late {
+	pid_t tid;	 /* 0: none */
+	uint64_t ran_ns; /* how long it had run when it was asked */
+};
+
 static struct {
-	pthread_mutex_t lock;	/* of the list */
-	pthread_mutex_t let_go; /* held by who freezes: none goes on meanwhile */
-	pid_t tid[MAX_LATE];
-} late = {.lock = PTHREAD_MUTEX_INITIALIZER, .let_go = PTHREAD_MUTEX_INITIALIZER};
+	pthread_mutex_t lock;
+	struct late of[MAX_LATE];
+	struct freeze *frozen; /* whose threads don't go on meanwhile */
+} late = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 struct freeze {
+	struct freeze *next;
 	pid_t *pid;
 	size_t nr_pids;
 	struct held *held;
 	size_t nr_held, max_held, nr_late;
-	bool has_thread, anyway;
+	bool has_thread;
 	pthread_t thread;
 	sem_t begun, over;
 	int ret;
@@ -74,34 +84,61 @@ static bool is_held(const struct freeze *f, pid_t tid)
 	return false;
 }
 
-/* From @tid to @to; 0 stands for none. */
-static bool late_change(pid_t tid, pid_t to)
+static struct late *late_find(pid_t tid)
 {
-	bool found = false;
-
-	pthread_mutex_lock(&late.lock);
-	for (size_t i = 0; i < MAX_LATE && !found; i++) {
-		found = late.tid[i] == tid;
-		if (found)
-			late.tid[i] = to;
-	}
-	pthread_mutex_unlock(&late.lock);
-	return found;
+	for (size_t i = 0; i < MAX_LATE; i++)
+		if (late.of[i].tid == tid)
+			return &late.of[i];
+	return NULL;
 }
 
-static bool is_late(pid_t tid)
+static bool late_add(pid_t pid, pid_t tid)
 {
-	return late_change(tid, tid);
+	struct late *l;
+
+	pthread_mutex_lock(&late.lock);
+	l = late_find(0);
+	if (l)
+		*l = (struct late){.tid = tid, .ran_ns = look_ran_ns(pid, tid)};
+	pthread_mutex_unlock(&late.lock);
+	return l;
+}
+
+static void late_del(pid_t tid)
+{
+	struct late *l;
+
+	pthread_mutex_lock(&late.lock);
+	l = late_find(tid);
+	if (l)
+		l->tid = 0;
+	pthread_mutex_unlock(&late.lock);
 }
 
 /*
  * One that faults inside the kernel does not stop before its page comes, and goes round
  * there: that page may need the very room that is being made. Asked to stop, it doesn't
- * get back into user mode, so it begins no other call. Others are soon out of the kernel.
+ * get back into user mode, so it begins no other call: it is held where it is. Others are
+ * soon out of the kernel. 0; -EAGAIN: it may be one of those; -ENOENT: not late.
  */
-static int hold(struct freeze *f, pid_t tid)
+static int hold_late(pid_t pid, pid_t tid)
 {
-	struct held h = {.t = {.tid = tid}};
+	const struct late *l;
+	int err = -ENOENT;
+
+	pthread_mutex_lock(&late.lock);
+	l = late_find(tid);
+	if (l && look_ran_ns(pid, tid) - l->ran_ns < ROUND_NS && !stays_asleep(pid, tid))
+		err = -EAGAIN;
+	else if (l)
+		err = 0;
+	pthread_mutex_unlock(&late.lock);
+	return err;
+}
+
+static int hold(struct freeze *f, pid_t pid, pid_t tid)
+{
+	struct held h = {.t = {.tid = tid}, .pid = pid};
 	int err;
 
 	if (f->nr_held == f->max_held) {
@@ -113,17 +150,17 @@ static int hold(struct freeze *f, pid_t tid)
 		f->held = more;
 		f->max_held = max;
 	}
-	err = tracee_pause(&h.t, f->anyway ? LONG_MS : STOP_MS);
+	err = tracee_pause(&h.t, STOP_MS);
 	if (err == -ESRCH) /* ended */
 		return 0;
 	if (err && err != -ETIMEDOUT)
 		return -EAGAIN;
 	h.stands = !err;
-	if (err && !late_change(0, tid)) /* too many: its call may be cut short */
+	if (err && !late_add(pid, tid)) /* too many: its call may be cut short */
 		return -EAGAIN;
 	f->nr_late += !h.stands;
 	f->held[f->nr_held++] = h;
-	return err && !f->anyway ? -EAGAIN : 0;
+	return err ? -EAGAIN : 0;
 }
 
 /* Looks at all threads of a process: *@running counts those that run and aren't held.
@@ -142,18 +179,19 @@ static int look_at_all(struct freeze *f, pid_t pid, bool stop, unsigned int *run
 
 		if (is_held(f, tids[i]))
 			continue;
-		if (is_late(tids[i])) { /* and stays so */
-			err = f->anyway ? 0 : -EAGAIN;
+		err = hold_late(pid, tids[i]);
+		if (err != -ENOENT)
 			continue;
-		}
+		err = 0;
 		at = look_at_thread(pid, tids[i], &call);
 		if (at == LOOK_UNKNOWN ||
-		    (at == LOOK_ASLEEP && changes_mappings(call) && !stays_asleep(pid, tids[i])))
+		    (at == LOOK_ASLEEP && (changes_mappings(call) || look_is_brief(pid, tids[i])) &&
+		     !stays_asleep(pid, tids[i])))
 			err = -EAGAIN;
 		if (at == LOOK_RUNNING) {
 			++*running;
 			if (stop)
-				err = hold(f, tids[i]);
+				err = hold(f, pid, tids[i]);
 		}
 	}
 	free(tids);
@@ -180,6 +218,26 @@ static int stop_all(struct freeze *f)
 	return err;
 }
 
+static void frozen_add(struct freeze *f)
+{
+	pthread_mutex_lock(&late.lock);
+	f->next = late.frozen;
+	late.frozen = f;
+	pthread_mutex_unlock(&late.lock);
+}
+
+static void frozen_del(const struct freeze *f)
+{
+	struct freeze **p = &late.frozen;
+
+	pthread_mutex_lock(&late.lock);
+	while (*p && *p != f)
+		p = &(*p)->next;
+	if (*p)
+		*p = f->next;
+	pthread_mutex_unlock(&late.lock);
+}
+
 static void freeze_free(struct freeze *f)
 {
 	sem_destroy(&f->begun);
@@ -187,6 +245,30 @@ static void freeze_free(struct freeze *f)
 	free(f->held);
 	free(f->pid);
 	free(f);
+}
+
+static bool is_frozen(pid_t pid)
+{
+	for (const struct freeze *f = late.frozen; f; f = f->next)
+		for (size_t i = 0; i < f->nr_pids; i++)
+			if (f->pid[i] == pid)
+				return true;
+	return false;
+}
+
+/* False: not now. */
+static bool let_go(struct held *h)
+{
+	bool now;
+
+	pthread_mutex_lock(&late.lock);
+	now = !is_frozen(h->pid);
+	if (now) {
+		tracee_resume(&h->t);
+		late_find(h->t.tid)->tid = 0;
+	}
+	pthread_mutex_unlock(&late.lock);
+	return now;
 }
 
 static void await_late(struct freeze *f)
@@ -197,14 +279,16 @@ static void await_late(struct freeze *f)
 
 		if (h->stands)
 			continue;
-		err = tracee_await(&h->t, 1);
+		err = h->stopped ? 0 : tracee_await(&h->t, 1);
 		if (err == -ETIMEDOUT)
 			continue;
-		pthread_mutex_lock(&late.let_go);
-		if (!err)
-			tracee_resume(&h->t);
-		late_change(h->t.tid, 0);
-		pthread_mutex_unlock(&late.let_go);
+		h->stopped = !err;
+		if (err)
+			late_del(h->t.tid);
+		else if (!let_go(h)) {
+			usleep(LET_GO_US);
+			continue;
+		}
 		h->stands = true;
 		f->nr_late--;
 	}
@@ -231,7 +315,7 @@ static void *hold_all(void *arg)
 	return NULL;
 }
 
-int freeze_begin(const pid_t *pid, size_t nr, bool anyway, struct freeze **out)
+int freeze_begin(const pid_t *pid, size_t nr, struct freeze **out)
 {
 	struct freeze *f = calloc(1, sizeof(*f));
 	unsigned int running;
@@ -239,7 +323,6 @@ int freeze_begin(const pid_t *pid, size_t nr, bool anyway, struct freeze **out)
 
 	if (!f)
 		return -ENOMEM;
-	pthread_mutex_lock(&late.let_go);
 	f->pid = malloc(nr * sizeof(*pid));
 	sem_init(&f->begun, 0, 0);
 	sem_init(&f->over, 0, 0);
@@ -249,7 +332,7 @@ int freeze_begin(const pid_t *pid, size_t nr, bool anyway, struct freeze **out)
 	}
 	memcpy(f->pid, pid, nr * sizeof(*pid));
 	f->nr_pids = nr;
-	f->anyway = anyway;
+	frozen_add(f);
 	err = look_at_each(f, false, &running);
 	if (!err && running) {
 		f->has_thread = !pthread_create(&f->thread, NULL, hold_all, f);
@@ -273,7 +356,7 @@ void freeze_end(struct freeze *f)
 
 	if (!f)
 		return;
-	pthread_mutex_unlock(&late.let_go);
+	frozen_del(f);
 	any_late = f->nr_late;
 	if (f->has_thread && any_late)
 		pthread_detach(f->thread);

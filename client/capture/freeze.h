@@ -8,16 +8,14 @@
 #ifndef RMEM_CAPTURE_FREEZE_H
 #define RMEM_CAPTURE_FREEZE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 struct freeze;
 
 /* Holds the threads of these processes. 0 and returns owned; -EAGAIN: not now, as when
- * one is inside a call that changes mappings; -ENOMEM. @anyway: one that doesn't stop for a
- * while counts as held where it is, in the kernel. */
-int freeze_begin(const pid_t *pid, size_t nr, bool anyway, struct freeze **out)
+ * one is inside a call that changes mappings; -ENOMEM. Waits 50 ms at the most. */
+int freeze_begin(const pid_t *pid, size_t nr, struct freeze **out)
 	__attribute__((warn_unused_result));
 void freeze_end(struct freeze *f); /* accepts NULL */
 

@@ -26,6 +26,24 @@ static ssize_t read_of(pid_t pid, pid_t tid, const char *what, char *text, size_
 	return n;
 }
 
+bool look_is_brief(pid_t pid, pid_t tid)
+{
+	char text[256], *end;
+
+	if (read_of(pid, tid, "stat", text, sizeof(text)) <= 0)
+		return true;
+	end = strrchr(text, ')'); /* of its name, which may have any in it */
+	return !end || !strncmp(end, ") D", strlen(") D"));
+}
+
+uint64_t look_ran_ns(pid_t pid, pid_t tid)
+{
+	char text[96];
+
+	return read_of(pid, tid, "schedstat", text, sizeof(text)) > 0 ? strtoull(text, NULL, 10)
+								      : 0;
+}
+
 bool look_waits_at(pid_t pid, pid_t tid, const char *function)
 {
 	char text[64];

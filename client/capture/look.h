@@ -4,6 +4,7 @@
 #define RMEM_CAPTURE_LOOK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum look {
@@ -15,6 +16,12 @@ enum look {
 
 /* *@call is the system call of one that is asleep; -1: in none, as in a page fault. */
 enum look look_at_thread(pid_t pid, pid_t tid, long *call);
+
+/* Does it sleep as for a lock or a disk, which no signal ends? Also when that isn't told. */
+bool look_is_brief(pid_t pid, pid_t tid);
+
+/* How long it has run, in all; 0 if that isn't told. */
+uint64_t look_ran_ns(pid_t pid, pid_t tid);
 
 /* Does it sleep in this function of the kernel? False as well where that isn't told. */
 bool look_waits_at(pid_t pid, pid_t tid, const char *function);

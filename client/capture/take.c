@@ -14,7 +14,6 @@
 #define READ_MSGS   32U
 #define SETTLE_NS   1000000000ULL
 #define MAX_SHARERS 64U
-#define PATIENCE    5U /* tries */
 
 #define FORKED	 "a process forked and ended while its pages were leaving (Linux before 6.8)"
 #define REPLACED "a mapping was replaced while its pages were leaving (Linux before 6.8)"
@@ -46,13 +45,10 @@ static bool lives_there(const struct capture *cp, const struct aspace *sp, const
 	return p->space == sp || (parent && parent->space == sp);
 }
 
-/* Who can't be stopped is waited for at first. If it waits for room itself, in a fault
- * inside the kernel, that does not end: then it is held there. */
 static int hold_threads(const struct capture *cp, struct aspace *sp, struct freeze **out)
 {
 	pid_t pid[MAX_SHARERS];
 	size_t nr = 0;
-	int err;
 
 	for (const struct process *p = cp->procs; p; p = p->next) {
 		if (!lives_there(cp, sp, p))
@@ -61,9 +57,7 @@ static int hold_threads(const struct capture *cp, struct aspace *sp, struct free
 			return -EAGAIN;
 		pid[nr++] = p->pid;
 	}
-	err = nr ? freeze_begin(pid, nr, sp->not_held >= PATIENCE, out) : -EAGAIN;
-	sp->not_held = err ? sp->not_held + 1 : 0;
-	return err;
+	return nr ? freeze_begin(pid, nr, out) : -EAGAIN;
 }
 
 /* Pages that can't be protected (of a mapping that came a moment ago) are invalid. */
