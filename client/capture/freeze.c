@@ -188,7 +188,7 @@ static int look_at_all(struct freeze *f, pid_t pid, bool stop, unsigned int *run
 		    (at == LOOK_ASLEEP && (changes_mappings(call) || look_is_brief(pid, tids[i])) &&
 		     !stays_asleep(pid, tids[i])))
 			err = -EAGAIN;
-		if (at == LOOK_RUNNING) {
+		if (at == LOOK_RUNNING && !look_is_worker(pid, tids[i])) {
 			++*running;
 			if (stop)
 				err = hold(f, pid, tids[i]);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define PF_IO_WORKER 0x10UL /* include/linux/sched.h */
+
 static ssize_t read_of(pid_t pid, pid_t tid, const char *what, char *text, size_t bytes)
 {
 	char path[64];
@@ -26,14 +28,31 @@ static ssize_t read_of(pid_t pid, pid_t tid, const char *what, char *text, size_
 	return n;
 }
 
-bool look_is_brief(pid_t pid, pid_t tid)
+/* Of its name any may be in it: what follows the last parenthesis is looked at. */
+static bool read_stat(pid_t pid, pid_t tid, char *state, unsigned long *flags)
 {
-	char text[256], *end;
+	char text[512], *end;
 
 	if (read_of(pid, tid, "stat", text, sizeof(text)) <= 0)
-		return true;
-	end = strrchr(text, ')'); /* of its name, which may have any in it */
-	return !end || !strncmp(end, ") D", strlen(") D"));
+		return false;
+	end = strrchr(text, ')');
+	return end && sscanf(end, ") %c %*d %*d %*d %*d %*d %lu", state, flags) == 2;
+}
+
+bool look_is_brief(pid_t pid, pid_t tid)
+{
+	unsigned long flags;
+	char state;
+
+	return !read_stat(pid, tid, &state, &flags) || (state == 'D' && !(flags & PF_IO_WORKER));
+}
+
+bool look_is_worker(pid_t pid, pid_t tid)
+{
+	unsigned long flags;
+	char state;
+
+	return read_stat(pid, tid, &state, &flags) && flags & PF_IO_WORKER;
 }
 
 uint64_t look_ran_ns(pid_t pid, pid_t tid)
