@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "client/capture/look.h"
 #include "client/capture/proc.h"
@@ -16,21 +16,21 @@
 
 #define STOP_MS	  2U
 #define ROUND_NS  20000000ULL
-#define LET_GO_US 200U
+#define LET_GO_NS 10000000L
 #define MAX_LATE  64U
 #define ROUNDS	  5U /* one thread may make others until it is stopped */
 
 struct held {
 	struct tracee t;
 	pid_t pid;
-	bool stands;  /* or it will, before it runs in user mode again: it is late, */
-	bool stopped; /* and now it does */
+	bool stands; /* or it will, before it runs in user mode again: it is late */
 };
 
 /* Those that were asked to stop and have not yet: somebody waits for each, since only
  * its tracer can undo what stopping does to its call. */
 struct late {
-	pid_t tid;	 /* 0: none */
+	pid_t pid, tid;	 /* 0: none */
+	bool stopped;	 /* by now; to be let go */
 	uint64_t ran_ns; /* how long it had run when it was asked */
 };
 
@@ -38,7 +38,8 @@ static struct {
 	pthread_mutex_t lock;
 	struct late of[MAX_LATE];
 	struct freeze *frozen; /* whose threads don't go on meanwhile */
-} late = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	pthread_cond_t change;
+} late = {.lock = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER};
 
 struct freeze {
 	struct freeze *next;
@@ -99,7 +100,7 @@ static bool late_add(pid_t pid, pid_t tid)
 	pthread_mutex_lock(&late.lock);
 	l = late_find(0);
 	if (l)
-		*l = (struct late){.tid = tid, .ran_ns = look_ran_ns(pid, tid)};
+		*l = (struct late){.pid = pid, .tid = tid, .ran_ns = look_ran_ns(pid, tid)};
 	pthread_mutex_unlock(&late.lock);
 	return l;
 }
@@ -128,7 +129,8 @@ static int hold_late(pid_t pid, pid_t tid)
 
 	pthread_mutex_lock(&late.lock);
 	l = late_find(tid);
-	if (l && look_ran_ns(pid, tid) - l->ran_ns < ROUND_NS && !stays_asleep(pid, tid))
+	if (l && !l->stopped && look_ran_ns(pid, tid) - l->ran_ns < ROUND_NS &&
+	    !stays_asleep(pid, tid))
 		err = -EAGAIN;
 	else if (l)
 		err = 0;
@@ -218,9 +220,28 @@ static int stop_all(struct freeze *f)
 	return err;
 }
 
+static bool any_to_let_go(const struct freeze *f)
+{
+	for (size_t i = 0; i < MAX_LATE; i++)
+		for (size_t k = 0; k < f->nr_pids && late.of[i].tid; k++)
+			if (late.of[i].stopped && late.of[i].pid == f->pid[k])
+				return true;
+	return false;
+}
+
+/* Those who stood already go on first: one freeze may follow the other. */
 static void frozen_add(struct freeze *f)
 {
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += LET_GO_NS;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&late.lock);
+	while (!err && any_to_let_go(f))
+		err = pthread_cond_timedwait(&late.change, &late.lock, &until);
 	f->next = late.frozen;
 	late.frozen = f;
 	pthread_mutex_unlock(&late.lock);
@@ -235,6 +256,7 @@ static void frozen_del(const struct freeze *f)
 		p = &(*p)->next;
 	if (*p)
 		*p = f->next;
+	pthread_cond_broadcast(&late.change);
 	pthread_mutex_unlock(&late.lock);
 }
 
@@ -256,19 +278,19 @@ static bool is_frozen(pid_t pid)
 	return false;
 }
 
-/* False: not now. */
-static bool let_go(struct held *h)
+static void let_go(struct held *h)
 {
-	bool now;
+	struct late *l;
 
 	pthread_mutex_lock(&late.lock);
-	now = !is_frozen(h->pid);
-	if (now) {
-		tracee_resume(&h->t);
-		late_find(h->t.tid)->tid = 0;
-	}
+	l = late_find(h->t.tid);
+	l->stopped = true;
+	while (is_frozen(h->pid))
+		pthread_cond_wait(&late.change, &late.lock);
+	tracee_resume(&h->t);
+	l->tid = 0;
+	pthread_cond_broadcast(&late.change);
 	pthread_mutex_unlock(&late.lock);
-	return now;
 }
 
 static void await_late(struct freeze *f)
@@ -279,16 +301,13 @@ static void await_late(struct freeze *f)
 
 		if (h->stands)
 			continue;
-		err = h->stopped ? 0 : tracee_await(&h->t, 1);
+		err = tracee_await(&h->t, 1);
 		if (err == -ETIMEDOUT)
 			continue;
-		h->stopped = !err;
 		if (err)
 			late_del(h->t.tid);
-		else if (!let_go(h)) {
-			usleep(LET_GO_US);
-			continue;
-		}
+		else
+			let_go(h);
 		h->stands = true;
 		f->nr_late--;
 	}
