@@ -15,9 +15,54 @@ struct mm_struct {
 	__u64 *pgd;
 };
 
+struct hlist_node {
+	struct hlist_node *next, **pprev;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
+};
+
+struct file {
+	void *private_data;
+};
+
+struct fdtable {
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct pid {
+	struct hlist_head tasks[4];
+};
+
 struct task_struct {
 	struct mm_struct *mm;
 	int pagefault_disabled;
+	struct files_struct *files;
+	struct hlist_node pid_links[4];
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct page {
+	unsigned long flags;
+	unsigned long compound_head;
+	atomic_t _mapcount;
+	atomic_t _refcount;
+	atomic_t compound_mapcount;
+};
+
+enum pageflags {
+	PG_head = 1,
+	PG_swapbacked = 2,
+	PG_swapcache = 3,
+	PG_double_map = 4,
 };
 
 struct pt_regs {

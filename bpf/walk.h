@@ -24,9 +24,9 @@ static __always_inline __u64 entry_at(__u64 table, __u64 va, unsigned int shift)
 
 /* The entry of @va in a table of the lowest level but one, which says where the table of
  * its 2 MiB is: 0 when there is none, NO_ENTRY when it can't be told. It may be huge. */
-static __always_inline __u64 pmd_of(const struct walk *w, const struct mm_struct *mm, __u64 va)
+static __always_inline __u64 pmd_of_root(const struct walk *w, __u64 table, __u64 va)
 {
-	__u64 e = 0, table = (__u64)mm->pgd;
+	__u64 e = 0;
 	int shift = w->levels == 5 ? 48 : 39;
 
 	for (int i = 0; i < 4 && shift > 12; i++, shift -= 9) {
@@ -38,6 +38,11 @@ static __always_inline __u64 pmd_of(const struct walk *w, const struct mm_struct
 		table = w->map + (e & ENTRY_ADDR);
 	}
 	return e;
+}
+
+static __always_inline __u64 pmd_of(const struct walk *w, const struct mm_struct *mm, __u64 va)
+{
+	return pmd_of_root(w, (__u64)mm->pgd, va);
 }
 
 #endif

@@ -19,16 +19,20 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "client/capture/bpf_pins.h"
 #include "client/capture/capture.h"
 #include "client/capture/fast.h"
 #include "client/capture/proc.h"
+#include "client/capture/take.h"
 #include "client/jobtree.h"
 #include "client/pager.h"
 #include "client/session.h"
 #include "client/sum.h"
+#include "client/supervisor_probe.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/units.h"
+#include "common/compat.h"
 
 #define ORPHAN_KILL_MS 1500U
 #define ALSO_MAX       4096U
@@ -201,10 +205,32 @@ static void lock_memory(void)
 			 strerror(errno));
 }
 
+/* How pages leave here, and what can't be had without MOVE. */
+static int open_eviction(struct pager *p)
+{
+	struct capture *cp = &p->capture;
+	uint64_t features;
+	int err = probe_features(cp->dev_userfaultfd, &features);
+
+	if (err)
+		return err_set(err, "userfaultfd: %s", strerror(-err));
+	if (p->args->cfg->on_loss == RUN_ON_LOSS_SIGBUS && !(features & UFFD_FEATURE_POISON))
+		return err_set(-EOPNOTSUPP,
+			       "--on-loss sigbus needs Linux 6.6, where pages can be"
+			       " poisoned; this is %s",
+			       probe_release());
+	cp->has_move = features & UFFD_FEATURE_MOVE;
+	if (cp->has_move)
+		return 0;
+	log_warn("%s", PROBE_NO_MOVE);
+	return pins_load(&cp->pins);
+}
+
 static int open_capture(struct pager *p)
 {
 	struct capture *cp = &p->capture;
 	const struct run_header *h = p->args->header;
+	int err;
 
 	cp->header = p->args->header;
 	cp->header->least_local_bytes = least_cap(p->args->cfg);
@@ -221,7 +247,8 @@ static int open_capture(struct pager *p)
 	cp->zeros = mmap(NULL, CHUNK_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (cp->epoll_fd < 0 || cp->done_fd < 0 || cp->loadavg_fd < 0 || cp->zeros == MAP_FAILED)
 		return err_set(-errno, "the pager can't start: %s", strerror(errno));
-	return injector_start(cp);
+	err = open_eviction(p);
+	return err ? err : injector_start(cp);
 }
 
 static int pager_open(struct pager *p)
@@ -405,6 +432,7 @@ static void work(struct pager *p)
 {
 	struct capture *cp = &p->capture;
 
+	takes_serve(cp);
 	agents_reap(cp);
 	injector_let_through(cp);
 	for (struct aspace *sp = cp->spaces; sp; sp = sp->next)
@@ -419,6 +447,7 @@ static void work(struct pager *p)
 	}
 	p->again = !p->lost && core_run(cp->core);
 	agents_drop(cp);
+	p->taking = takes_serve(cp);
 	aspaces_bury(cp);
 	if (cp->fatal)
 		lose(p, cp->fatal);
@@ -443,7 +472,8 @@ static uint64_t wait_ns(const struct pager *p)
 {
 	uint64_t now = capture_now_ns(), ns = UINT64_MAX;
 
-	if (p->again || may_spin(p, now) || (p->store->quick && core_busy(p->capture.core)))
+	if (p->again || p->taking || may_spin(p, now) ||
+	    (p->store->quick && core_busy(p->capture.core)))
 		return 0;
 	if (p->running)
 		ns = p->poll_ns > now ? p->poll_ns - now : 0;
@@ -466,7 +496,7 @@ static void look_for_faults(struct pager *p)
 			p->busy_ns = now;
 			return;
 		}
-		if (p->again || agents_answered(&p->capture))
+		if (p->again || p->taking || agents_answered(&p->capture))
 			return;
 		if (p->store->quick && core_busy(p->capture.core))
 			return;

@@ -30,6 +30,7 @@ struct pager {
 	uint64_t beats;	   /* rounds of the loop */
 	pid_t stopped_pid; /* the supervisor stopped itself with this job process */
 	bool running, finishing, lost, again;
+	bool taking; /* an agent may wait for a message to be read */
 };
 
 /* SIGKILL to every process the pager knows of, agents included. */

@@ -2,11 +2,13 @@
 /* supervisor_probe: what the kernel has and what we may use. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "client/capture/bpf_pins.h"
 #include "client/supervisor_probe.h"
 #include "common/base/err.h"
 #include "common/compat.h"
@@ -59,17 +61,38 @@ int probe_features(int dev_fd, uint64_t *features)
 	return api(dev_fd, 0, features);
 }
 
-int probe_move(int dev_fd)
+/* What is pinned must be told from the rest, or bytes would be lost. */
+static int probe_pins(void)
+{
+	struct bpf_pins *pins;
+	char why[192];
+	int err = pins_load(&pins);
+
+	if (!err) {
+		pins_unload(pins);
+		return 0;
+	}
+	snprintf(why, sizeof(why), "%s", err_text(err));
+	return err_set(err, "no UFFDIO_MOVE here (Linux 6.8), this is %s, and without it: %s",
+		       probe_release(), why);
+}
+
+int probe_evict(int dev_fd, bool *moves)
 {
 	uint64_t features;
 	int err = probe_features(dev_fd, &features);
 
 	if (err)
 		return err_set(err, DEVICE ": %s", strerror(-err));
-	if (features & UFFD_FEATURE_MOVE)
+	*moves = features & UFFD_FEATURE_MOVE;
+	if (*moves)
 		return 0;
-	return err_set(-ENOSYS, "rmem needs Linux 6.8 or newer with UFFDIO_MOVE, this is %s: %s",
-		       probe_release(), PROBE_KERNEL_FIX);
+	if (!(features & UFFD_FEATURE_PAGEFAULT_FLAG_WP))
+		return err_set(-ENOSYS,
+			       "rmem needs UFFDIO_MOVE (Linux 6.8) or UFFDIO_WRITEPROTECT,"
+			       " this is %s: %s",
+			       probe_release(), PROBE_KERNEL_FIX);
+	return probe_pins();
 }
 
 int probe_fork_event(int dev_fd)
@@ -104,21 +127,19 @@ int probe_pagemap_scan(void)
 		return err_set(-errno, "/proc/self/pagemap: %s: mount /proc", strerror(errno));
 	err = ioctl(fd, PAGEMAP_SCAN, &arg) < 0 ? -errno : 0;
 	close(fd);
-	if (!err)
-		return 0;
-	return err_set(-ENOSYS, "rmem needs PAGEMAP_SCAN (Linux 6.7), this is %s: %s",
-		       probe_release(), PROBE_KERNEL_FIX);
+	return err;
 }
 
 int probe_open_device(int *fd)
 {
 	int err = probe_device(fd);
+	bool moves;
 
 	if (!err)
-		err = probe_move(*fd);
+		err = probe_evict(*fd, &moves);
 	if (!err)
 		err = probe_fork_event(*fd);
 	if (!err)
 		err = probe_pagemap_scan();
-	return err;
+	return err == -ENOTTY ? 0 : err;
 }

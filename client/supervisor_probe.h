@@ -7,6 +7,7 @@
 #ifndef RMEM_CLIENT_SUPERVISOR_PROBE_H
 #define RMEM_CLIENT_SUPERVISOR_PROBE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PROBE_KERNEL_FIX \
@@ -21,13 +22,20 @@ int probe_device(int *fd) __attribute__((warn_unused_result));
 /* All features userfaultfd has here. 0 or -errno. */
 int probe_features(int dev_fd, uint64_t *features) __attribute__((warn_unused_result));
 
-/* UFFDIO_MOVE (Linux 6.8). 0; -ENOSYS with the remedy. */
-int probe_move(int dev_fd) __attribute__((warn_unused_result));
+/* How pages can leave: by UFFDIO_MOVE (Linux 6.8), or by write protection, where BPF tells
+ * pinned pages (*@moves is false then). 0; -errno with the remedy. */
+int probe_evict(int dev_fd, bool *moves) __attribute__((warn_unused_result));
+
+/* Said where *@moves is false. */
+#define PROBE_NO_MOVE                                                               \
+	"userfaultfd can't move pages here (Linux before 6.8): eviction is slower," \
+	" and holds the job's threads for a moment each time"
 
 /* Fork events need CAP_SYS_PTRACE. 0; -EPERM with the remedy. */
 int probe_fork_event(int dev_fd) __attribute__((warn_unused_result));
 
-/* PAGEMAP_SCAN (Linux 6.7). 0; -ENOSYS with the remedy. */
+/* PAGEMAP_SCAN (Linux 6.7). 0; -ENOTTY: /proc/PID/pagemap is read instead; -errno with
+ * err text. */
 int probe_pagemap_scan(void) __attribute__((warn_unused_result));
 
 /* All of the above in turn; a descriptor of /dev/userfaultfd on success. */

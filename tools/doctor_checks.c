@@ -124,10 +124,21 @@ static void look_with_device(struct doctor_result *out, int (*probe)(int fd), co
 
 static void look_kernel(struct doctor_result *out)
 {
-	char text[128];
+	bool moves = false;
+	int fd, err;
 
-	snprintf(text, sizeof(text), "Linux %s, UFFDIO_MOVE is there", probe_release());
-	look_with_device(out, probe_move, text);
+	if (probe_device(&fd)) {
+		doctor_say(out, DOCTOR_WARN, "can't be told without /dev/userfaultfd");
+		return;
+	}
+	err = probe_evict(fd, &moves);
+	close(fd);
+	if (err)
+		say_err(out, err);
+	else if (moves)
+		doctor_say(out, DOCTOR_OK, "Linux %s, UFFDIO_MOVE is there", probe_release());
+	else
+		doctor_say(out, DOCTOR_WARN, "Linux %s: %s", probe_release(), PROBE_NO_MOVE);
 }
 
 static void look_fork_event(struct doctor_result *out)
@@ -139,7 +150,9 @@ static void look_pagemap(struct doctor_result *out)
 {
 	int err = probe_pagemap_scan();
 
-	if (err)
+	if (err == -ENOTTY)
+		doctor_say(out, DOCTOR_OK, "no PAGEMAP_SCAN, /proc/PID/pagemap is read instead");
+	else if (err)
 		say_err(out, err);
 	else
 		doctor_say(out, DOCTOR_OK, "PAGEMAP_SCAN is there");

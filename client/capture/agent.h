@@ -23,13 +23,14 @@
 
 #include "client/core/types.h"
 
-#define AGENT_ABI    2U
+#define AGENT_ABI    3U
 #define AGENT_SLOTS  4U
 #define AGENT_HALVES 2U
 #define AGENT_NAME   "rmem-agent"
 
 enum agent_op {
 	AGENT_MOVE = 1, /* drop half B, chunk -> A[half] -> B[half] */
+	AGENT_TAKE,	/* drop half B, copy want to B[half], MADV_DONTNEED what was copied */
 	AGENT_POPULATE, /* MADV_POPULATE_WRITE of want, page runs */
 	AGENT_DROP,	/* MADV_DONTNEED of half B */
 	AGENT_ADVISE,	/* madvise(va, bytes, advice) */

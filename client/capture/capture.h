@@ -9,6 +9,7 @@
  *	register.c   which mappings of a space are given to userfaultfd
  *	spaces.c     the spaces, and commands to their agents
  *	messages.c   userfaultfd messages
+ *	take.c       what takes pages out where userfaultfd can't
  *	injector.c   the thread that puts agents into processes
  *	ops.c        the core's table
  *
@@ -65,6 +66,7 @@ struct aspace {
 	struct command cmd[AGENT_SLOTS];
 	unsigned int post, take; /* next to be posted, next to be answered */
 	bool drop[CORE_HALVES];	 /* half holds pages that nobody needs */
+	struct take *taking;	 /* without MOVE: pages are leaving now (take.h) */
 
 	uint64_t maps_bytes; /* virtual size when its maps were last read */
 	uint64_t maps_ns;
@@ -121,6 +123,7 @@ struct journal {
 struct injector;
 struct table;
 struct fast;
+struct bpf_pins;
 
 struct capture {
 	struct core *core;
@@ -143,9 +146,11 @@ struct capture {
 	uint64_t full_look_ns;
 	bool look_again; /* numbers were given out in or after the last full look */
 	struct injector *injector;
-	struct fast *fast; /* NULL: not begun */
-	bool no_fast;	   /* and not to be */
-	const void *zeros; /* CHUNK_BYTES of them */
+	struct fast *fast;     /* NULL: not begun */
+	bool no_fast;	       /* and not to be */
+	bool has_move;	       /* userfaultfd can move pages (Linux 6.8) */
+	struct bpf_pins *pins; /* where it can't */
+	const void *zeros;     /* CHUNK_BYTES of them */
 	uint64_t anon_bytes, unmanaged_bytes;
 	bool anon_exact;       /* anon_bytes is what was there at one moment, not a bound */
 	uint64_t pss_ns;       /* when to sample all processes again */
@@ -201,6 +206,9 @@ void aspace_guard_shared(struct capture *cp, struct aspace *sp, pid_t threads_of
 
 /* ---- messages.c ---- */
 void messages_read(struct capture *cp, struct aspace *sp);
+/* Those that take.c has read, as if read now. */
+void messages_give(struct capture *cp, struct aspace *sp, const struct uffd_msg *msg,
+		   unsigned int nr);
 
 /* ---- register.c ---- */
 /* Register what is new in the space's mappings, as a whole. 0 or -errno. */

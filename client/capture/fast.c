@@ -26,6 +26,7 @@ struct fast {
 	struct bpf_fast *bpf;
 	struct fast_shared *shared; /* NULL: not loaded (yet) */
 	struct bpf_ages *ages;	    /* NULL: accessed bits can't be read */
+	bool no_ages;		    /* they are read otherwise */
 	bool loaded;		    /* atomic: what the thread wrote is complete */
 	char text[sizeof(((struct run_header *)0)->fast_why)];
 	unsigned int nr_boxes;
@@ -52,7 +53,8 @@ static void *load(void *arg)
 	err = fast_load(&f->bpf, &shared);
 	if (!err) {
 		f->shared = shared;
-		err = ages_load(shared->direct_map, shared->levels, &f->ages);
+		if (!f->no_ages)
+			err = ages_load(shared->direct_map, shared->levels, &f->ages);
 	}
 	if (err)
 		snprintf(f->text, sizeof(f->text), "%s", err_text(err));
@@ -69,6 +71,7 @@ void fast_start(struct capture *cp)
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return;
+	f->no_ages = cp->pins;
 	f->nr_boxes = (unsigned int)sysconf(_SC_NPROCESSORS_CONF);
 	f->cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
 	if (f->nr_boxes > FAST_BOXES)

@@ -11,6 +11,7 @@
 #ifndef RMEM_CAPTURE_INJECT_H
 #define RMEM_CAPTURE_INJECT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -37,6 +38,7 @@ struct inject_args {
 	int wake_read_fd;    /* read end of the wake pipe; borrowed, passed in */
 	int done_fd;	     /* eventfd; borrowed, passed in */
 	unsigned int timeout_ms;
+	bool no_move; /* this kernel's userfaultfd can't move pages */
 };
 
 /* What an agent is to the pager. Zero it, then agent_fini() always works. */

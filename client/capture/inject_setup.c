@@ -34,7 +34,7 @@
 #define AGENT_FILES   64U
 #define JOB_FEATURES                                                                      \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | \
-	 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_MOVE)
+	 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_THREAD_ID)
 
 _Static_assert(sizeof(struct agent_ring) <= RING_BYTES, "the ring is one page");
 
@@ -274,18 +274,20 @@ static int register_missing(struct setup *s, int uffd, uint64_t va)
 static int open_userfaultfds(struct setup *s)
 {
 	struct agent *out = s->inj->out;
+	const bool no_move = s->inj->args->no_move;
+	const uint64_t move = no_move ? 0 : UFFD_FEATURE_MOVE;
 	int ret;
 
 	ret = take_over(s, &out->uffd_job, s->boot.fd[PASS_UFFD_JOB]);
 	if (!ret)
 		ret = take_over(s, &out->uffd_scratch, s->boot.uffd_scratch);
 	if (!ret && s->inj->args->uffd_job < 0)
-		ret = negotiate(s, out->uffd_job, JOB_FEATURES);
+		ret = negotiate(s, out->uffd_job, JOB_FEATURES | move);
 	if (!ret)
-		ret = negotiate(s, out->uffd_scratch, UFFD_FEATURE_MOVE);
+		ret = negotiate(s, out->uffd_scratch, move);
 	if (!ret)
 		ret = register_missing(s, out->uffd_job, s->scratch_a);
-	if (!ret)
+	if (!ret && !no_move) /* else the agent writes there itself */
 		ret = register_missing(s, out->uffd_scratch, s->scratch_b);
 	return ret;
 }

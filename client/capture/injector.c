@@ -43,6 +43,7 @@ struct injector {
 	uint32_t current;   /* atomic: space that is being entered, or 0 */
 	unsigned int asked; /* not yet reaped; pager's thread only */
 	int event_fd, dev_fd, done_fd;
+	bool no_move;
 };
 
 static void inject_one(const struct injector *in, struct request *r)
@@ -52,6 +53,7 @@ static void inject_one(const struct injector *in, struct request *r)
 				   .dev_userfaultfd = in->dev_fd,
 				   .uffd_job = r->uffd_job,
 				   .done_fd = in->done_fd,
+				   .no_move = in->no_move,
 				   .timeout_ms = INJECT_TIMEOUT_MS};
 
 	r->why = REFUSE_OTHER;
@@ -110,6 +112,7 @@ int injector_start(struct capture *cp)
 	pthread_cond_init(&in->work, NULL);
 	in->dev_fd = cp->dev_userfaultfd;
 	in->done_fd = cp->done_fd;
+	in->no_move = !cp->has_move;
 	in->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	cp->injector = in;
 	if (in->event_fd < 0 || pthread_create(&in->thread, NULL, injector_loop, in))

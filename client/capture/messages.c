@@ -127,6 +127,16 @@ static void deliver_all(struct capture *cp, struct aspace *sp, bool faults)
 			deliver(cp, sp, &j->msg[j->next]);
 }
 
+void messages_give(struct capture *cp, struct aspace *sp, const struct uffd_msg *msg,
+		   unsigned int nr)
+{
+	for (unsigned int faults = 0; faults < 2; faults++)
+		for (unsigned int i = 0; i < nr && !sp->dead; i++)
+			if ((msg[i].event == UFFD_EVENT_PAGEFAULT) == faults)
+				deliver(cp, sp, &msg[i]);
+	aspace_after_read(sp);
+}
+
 /* No call that changes mappings is under way, and none of its messages unread. */
 static void settle(struct capture *cp, struct aspace *sp)
 {

@@ -5,9 +5,11 @@
 #include <sys/uio.h>
 
 #include "client/capture/bpf_ages.h"
+#include "client/capture/bpf_pins.h"
 #include "client/capture/capture.h"
 #include "client/capture/fast.h"
 #include "client/capture/proc.h"
+#include "client/capture/take.h"
 #include "client/capture/uffd.h"
 
 /* After a REMOVE that came while the space's pages could not be looked up,
@@ -33,6 +35,8 @@ static int fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void
 	*done = 0;
 	if (!sp)
 		return -ESRCH;
+	if (sp->taking) /* who waits for a page is held by that */
+		return -EAGAIN;
 	err = uffd_fill(sp->uffd, va, nr, src, done);
 	if (err == -ENOENT && nr > 1 && !*done) /* all of it is refused if it spans mappings */
 		err = uffd_fill(sp->uffd, va, 1, src, done);
@@ -55,10 +59,13 @@ static int fill_zero(void *ctx, space_id id, uint64_t va, unsigned int nr, unsig
 static int allow(void *ctx, space_id id, uint64_t va, unsigned int nr)
 {
 	struct aspace *sp = living(ctx, id);
-	int err = sp ? uffd_allow(sp->uffd, va, va + nr * PAGE_BYTES) : -ESRCH;
+	int err;
 
-	if (err == -ENOENT && nr > 1) /* over two mappings, one of another kind */
-		err = uffd_allow(sp->uffd, va, va + PAGE_BYTES);
+	if (!sp)
+		return -ESRCH;
+	if (sp->taking)
+		return -EAGAIN;
+	err = uffd_allow(sp->uffd, va, va + nr * PAGE_BYTES);
 	if (err == -EAGAIN)
 		sp->readable = true;
 	return err;
@@ -126,8 +133,12 @@ static int scan(void *ctx, space_id id, uint64_t chunk_va, bool movable, pageset
 static int ages(void *ctx, space_id id, uint64_t chunk_va, pageset *young)
 {
 	struct aspace *sp = living(ctx, id);
-	struct bpf_ages *reader = fast_ages(ctx);
+	const struct capture *cp = ctx;
+	struct bpf_ages *reader = fast_ages(cp);
+	pageset free;
 
+	if (sp && sp->agent.ring && cp->pins)
+		return pins_read(cp->pins, sp->agent.pidfd, chunk_va, &free, young);
 	if (!sp || !sp->agent.ring || !reader)
 		return -EOPNOTSUPP;
 	return ages_young(reader, sp->agent.pid, chunk_va, young);
@@ -160,7 +171,8 @@ static bool can_move(void *ctx, space_id id)
 {
 	struct aspace *sp = living(ctx, id);
 
-	if (!sp || !sp->agent.ring || (sp->blind_ns && capture_now_ns() - sp->blind_ns < BLIND_NS))
+	if (!sp || !sp->agent.ring || sp->taking ||
+	    (sp->blind_ns && capture_now_ns() - sp->blind_ns < BLIND_NS))
 		return false;
 	if (!sp->readable)
 		sp->readable = uffd_has_messages(sp->uffd);
@@ -171,6 +183,7 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 {
 	struct agent_cmd cmd = {.op = AGENT_MOVE, .half = half, .va = chunk_va, .want = *want};
 	struct aspace *sp = living(ctx, id);
+	struct capture *cp = ctx;
 	pageset any;
 	int err;
 
@@ -178,6 +191,8 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 		return -ESRCH;
 	if (!can_move(ctx, id))
 		return -EAGAIN;
+	if (!cp->has_move)
+		return take_begin(cp, sp, half, chunk_va, want);
 	err = proc_any(sp->pagemap_fd, chunk_va, chunk_va + CHUNK_BYTES, &any);
 	if (err)
 		return err;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which pages are present, by PAGEMAP_SCAN (Linux 6.7): no byte of the other
- * process is touched, so nothing can fault.
+ * Which pages are present, by PAGEMAP_SCAN (Linux 6.7), or else by what is read
+ * there (pagemap_read.c): no byte of the other process is touched, so nothing can
+ * fault.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "client/capture/pagemap_read.h"
 #include "client/capture/proc.h"
 #include "common/compat.h"
 
@@ -49,6 +51,8 @@ static int scan_once(int fd, uint64_t not, uint64_t start, uint64_t end, struct 
 	};
 	int ret = ioctl(fd, PAGEMAP_SCAN, &arg);
 
+	if (ret < 0 && errno == ENOTTY)
+		return pagemap_read_regions(fd, not, start, end, region, nr, max_pages, next);
 	if (ret < 0)
 		return -errno;
 	*next = arg.walk_end;

@@ -224,6 +224,43 @@ int tracee_stop(struct tracee *t, unsigned int stop_ms)
 	return ret;
 }
 
+int tracee_pause(struct tracee *t, unsigned int stop_ms)
+{
+	int ret = (int)trace_value(PTRACE_SEIZE, t->tid, PTRACE_O_TRACESYSGOOD);
+
+	if (ret)
+		return ret;
+	hurry(t);
+	t->own = false;
+	t->deadline_ns = tracee_now_ns() + stop_ms * 1000000ULL;
+	ret = run_to_event_stop(t, true);
+	if (ret)
+		unhurry(t);
+	return ret;
+}
+
+int tracee_await(struct tracee *t, unsigned int stop_ms)
+{
+	t->deadline_ns = tracee_now_ns() + stop_ms * 1000000ULL;
+	return run_to_event_stop(t, true);
+}
+
+void tracee_resume(struct tracee *t)
+{
+	uint64_t mask;
+
+	if (!trace(PTRACE_GETREGS, t->tid, 0, &t->saved) &&
+	    !trace(PTRACE_GETSIGMASK, t->tid, sizeof(mask), &mask)) {
+		const struct user_regs_struct was = t->saved;
+
+		fix_cut_short(t->tid, &t->saved, mask);
+		if (was.rip != t->saved.rip)
+			trace(PTRACE_SETREGS, t->tid, 0, &t->saved);
+	}
+	trace(PTRACE_DETACH, t->tid, 0, NULL);
+	unhurry(t);
+}
+
 int tracee_adopt(struct tracee *t, const struct tracee *parent, pid_t tid)
 {
 	int status, ret;

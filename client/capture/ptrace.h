@@ -37,6 +37,13 @@ struct tracee {
  * -EOPNOTSUPP calls can't be run in it (not 64-bit, dispatched to user space). */
 int tracee_stop(struct tracee *t, unsigned int stop_ms) __attribute__((warn_unused_result));
 
+/* Only stops it, for a moment: no call can be run. Touches none of its memory, which may
+ * be the pager's to bring. As tracee_stop(). */
+int tracee_pause(struct tracee *t, unsigned int stop_ms) __attribute__((warn_unused_result));
+/* What tracee_pause() didn't wait for: -ETIMEDOUT, as before; 0: to be resumed. */
+int tracee_await(struct tracee *t, unsigned int stop_ms) __attribute__((warn_unused_result));
+void tracee_resume(struct tracee *t);
+
 /* Takes over @tid, the new task that tracee_clone() made, once it stands still. */
 int tracee_adopt(struct tracee *t, const struct tracee *parent, pid_t tid)
 	__attribute__((warn_unused_result));

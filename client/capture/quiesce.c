@@ -2,42 +2,15 @@
 #include "client/capture/quiesce.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
+#include "client/capture/look.h"
 #include "client/capture/proc.h"
 #include "client/capture/ptrace.h"
 
 #define STOP_MS 100U
-
-enum where { ELSEWHERE, IN_MADVISE, RUNNING };
-
-static enum where look_at(pid_t pid, pid_t tid)
-{
-	char path[64], text[256];
-	ssize_t n;
-	long call;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT || errno == ESRCH ? ELSEWHERE : IN_MADVISE;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0) /* nothing: it has ended; an error: it can't be told */
-		return n == 0 || errno == ESRCH ? ELSEWHERE : IN_MADVISE;
-	text[n] = '\0';
-	if (!strncmp(text, "running", strlen("running")))
-		return RUNNING;
-	call = strtol(text, NULL, 10);
-	return call == SYS_madvise || call == SYS_process_madvise ? IN_MADVISE : ELSEWHERE;
-}
 
 static int pass(pid_t tid)
 {
@@ -51,29 +24,26 @@ static int pass(pid_t tid)
 	return err ? -EAGAIN : 0;
 }
 
-struct look {
+struct round {
 	pid_t pid;
 	int ret;
 };
 
 static void *look_at_all(void *arg)
 {
-	struct look *l = arg;
+	struct round *l = arg;
 	pid_t *tids = NULL;
 	size_t nr = 0;
 
 	l->ret = proc_tids(l->pid, &tids, &nr);
 	for (size_t i = 0; !l->ret && i < nr; i++) {
-		switch (look_at(l->pid, tids[i])) {
-		case RUNNING:
+		long call = -1;
+		enum look at = look_at_thread(l->pid, tids[i], &call);
+
+		if (at == LOOK_RUNNING)
 			l->ret = pass(tids[i]);
-			break;
-		case IN_MADVISE:
+		else if (at == LOOK_UNKNOWN || call == SYS_madvise || call == SYS_process_madvise)
 			l->ret = -EAGAIN;
-			break;
-		case ELSEWHERE:
-			break;
-		}
 	}
 	free(tids);
 	return NULL;
@@ -81,7 +51,7 @@ static void *look_at_all(void *arg)
 
 int quiesce_process(pid_t pid)
 {
-	struct look l = {.pid = pid};
+	struct round l = {.pid = pid};
 	pthread_t thread;
 
 	/* Whatever ptrace still holds is let go with the thread. */

@@ -14,6 +14,7 @@
 
 #include "client/capture/capture.h"
 #include "client/capture/proc.h"
+#include "client/capture/take.h"
 #include "common/base/log.h"
 
 #define COMMAND_TIMEOUT_NS 10000000000ULL
@@ -111,6 +112,7 @@ void aspace_gone(struct capture *cp, struct aspace *sp)
 	if (sp->dead)
 		return;
 	sp->dead = true;
+	take_abandon(cp, sp);
 	core_space_gone(cp->core, sp->id);
 	for (unsigned int i = 0; i < AGENT_SLOTS; i++) {
 		static const pageset none;
@@ -119,7 +121,7 @@ void aspace_gone(struct capture *cp, struct aspace *sp)
 		if (!cmd->used)
 			continue;
 		cmd->used = false;
-		if (cmd->op == AGENT_MOVE)
+		if (cmd->op == AGENT_MOVE || cmd->op == AGENT_TAKE)
 			core_moved(cp->core, sp->id, cmd->half, &none, &none, &none, false);
 		if (cmd->op == AGENT_POPULATE)
 			core_populated(cp->core, sp->id, cmd->va, -ESRCH);
@@ -255,6 +257,9 @@ static const char *why_stuck(const struct aspace *sp)
 static void answered(struct capture *cp, struct aspace *sp, const struct command *cmd,
 		     struct agent_cmd *got)
 {
+	pageset took;
+	int err;
+
 	switch (cmd->op) {
 	case AGENT_MOVE:
 		if (got->err && got->err != -EAGAIN)
@@ -265,6 +270,13 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 			cp->fatal = why_stuck(sp);
 		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->busy, &got->invalid,
 			   got->overtaken);
+		break;
+	case AGENT_TAKE:
+		took = got->moved;
+		err = only_what_is_there(sp, cmd, &got->moved);
+		if ((err || memcmp(&took, &got->moved, sizeof(took))) && !agent_is_dead(sp))
+			cp->fatal = "what an agent took is not in scratch";
+		take_answered(cp, sp, cmd, got);
 		break;
 	case AGENT_POPULATE:
 		core_populated(cp->core, sp->id, cmd->va, got->err);

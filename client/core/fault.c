@@ -392,6 +392,11 @@ static void write_try(struct core *c, struct space *s, const struct waiting *w)
 	}
 	if (!s->nr_held && cap_allows(c, s, w->tid, nr))
 		err = c->b.capture->allow(c->b.capture_ctx, s->id, va, nr);
+	if (err == -ENOENT && nr > 1) { /* over two mappings */
+		va = w->va & PAGE_MASK;
+		nr = 1;
+		err = c->b.capture->allow(c->b.capture_ctx, s->id, va, nr);
+	}
 	if (err) {
 		not_filled(c, w, err);
 		return;
