@@ -16,6 +16,7 @@
 #define MAX_SHARERS 64U
 
 #define FORKED	 "a process forked and ended while its pages were leaving (Linux before 6.8)"
+#define IN_PART	 "some pages of a run could not leave, and which can't be told (Linux before 6.8)"
 #define REPLACED "a mapping was replaced while its pages were leaving (Linux before 6.8)"
 
 struct take {
@@ -330,7 +331,9 @@ void take_answered(struct capture *cp, struct aspace *sp, const struct command *
 		invalid.w[i] |= got->invalid.w[i] & t->want.w[i];
 	}
 	keep_lone_removes(t, &moved);
-	if (got->err == -EFAULT || (t->replaced && pageset_count(&moved)))
+	if (got->err == -EFAULT)
+		cp->fatal = IN_PART;
+	else if (t->replaced && pageset_count(&moved))
 		cp->fatal = REPLACED;
 	if (t->no_memory)
 		cp->fatal = "no memory for messages";
