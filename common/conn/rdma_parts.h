@@ -108,6 +108,14 @@ struct verbs_conn {
 /* A domain for connections through @id's device. 0 or -errno with err text. */
 int verbs_domain_open(struct rdma_cm_id *id, struct verbs_domain **out);
 
+/* What the device refused, by -errno: returns it, with err text that names the device. */
+int verbs_no_domain(const struct verbs_domain *d, int code);
+
+/* Registers and locks memory; @access beside what reading into it takes. The limit is raised
+ * if it may be. 0 or -errno with err text. */
+int verbs_pin(const struct verbs_domain *d, void *at, size_t bytes, int access,
+	      struct ibv_mr **out);
+
 /* The queue pair of @c in @d, ready for words. 0 or -errno with err text. */
 int verbs_conn_make(struct verbs_conn *c, struct verbs_domain *d, unsigned int depth);
 
