@@ -30,13 +30,7 @@ class Job(Run):
 
     def ends_right(self):
         """The longest that a fault waited, in seconds."""
-        status = self.wait(END_S)
-        check(status == 0, f"status {status}: {self.stderr[-3000:]}")
-        check("torture: ok" in self.stdout, "status 0 without a result")
-        self.nothing_left()
-        stats = self.stats()
-        check(stats["wrong_sums"]["pages"] == 0, f"wrong pages: {stats['wrong_sums']}")
-        return stats["fault_latency_ns"]["max"] / 1e9
+        return self.torture_ends_right(END_S)
 
 
 def kill(args):

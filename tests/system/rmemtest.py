@@ -217,6 +217,16 @@ class Run:
     def stderr(self):
         return self.text(self.err)
 
+    def torture_ends_right(self, timeout_s):
+        """The longest that a fault waited, in seconds."""
+        status = self.wait(timeout_s)
+        check(status == 0, f"status {status}: {self.stderr[-3000:]}")
+        check("torture: ok" in self.stdout, "status 0 without a result")
+        self.nothing_left()
+        stats = self.stats()
+        check(stats["wrong_sums"]["pages"] == 0, f"wrong pages: {stats['wrong_sums']}")
+        return stats["fault_latency_ns"]["max"] / 1e9
+
     def wait_for_words(self, text, seconds):
         """Until rmem has said them."""
         end = time.monotonic() + seconds
