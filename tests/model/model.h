@@ -42,9 +42,32 @@ struct msg {
 void job_main(int slot, int uffd_move) __attribute__((noreturn));
 extern int job_socks[PROCS][2]; /* the monitor's end, the process's end */
 
+/* A process of the job, as the monitor has it. */
+struct proc {
+	bool used;
+	unsigned int space;
+	pid_t pid;
+	int uffd, pidfd, pagemap, mem;
+};
+
+/* ---- main.c ---- */
+void fail(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
+/* ---- compare.c: each fails at the first difference ---- */
+void compare_pages(const struct model *m, const struct proc *p); /* present, and their bytes */
+void compare_mappings(const struct model *m, const struct proc *p);
+
+/* Of a fork's child: to be called before it is compared. */
+void forget_zero_pages(struct model *m, const struct proc *child);
+
 static inline uint64_t page_va(unsigned int i)
 {
 	return REGION_VA + (uint64_t)i * PAGE_BYTES;
+}
+
+static inline unsigned int page_of(uint64_t va)
+{
+	return (unsigned int)((va - REGION_VA) >> PAGE_SHIFT);
 }
 
 #endif
