@@ -38,7 +38,7 @@ static bool has_room(const struct core *c, const struct space *s)
 
 static bool put_in_place(struct core *c, uint32_t f)
 {
-	if (!frame_install(c, f))
+	if (frame_install(c, f))
 		return false;
 	c->st->stats.pages_early++;
 	return true;

@@ -22,6 +22,7 @@ ref arena_get(struct core *c, uint64_t bytes)
 		return (ref){0};
 	r = st->heap_free[k];
 	if (r.v) {
+		undo_note(at(c, r), bytes); /* in use, if it was freed since the last commit */
 		st->heap_free[k] = *(ref *)at(c, r);
 	} else {
 		if (st->heap_next + size > st->heap_end)

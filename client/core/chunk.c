@@ -122,6 +122,13 @@ enum rec_state rec_state_at(const struct core *c, const struct space *s, uint64_
 	return r ? (enum rec_state)r->state : REC_NONE;
 }
 
+enum rec_state core_page_state(const struct core *c, space_id sp, uint64_t va)
+{
+	const struct space *s = space_find(c, sp);
+
+	return s && !s->gone ? rec_state_at(c, s, va) : REC_NONE;
+}
+
 static bool is_away(enum rec_state state)
 {
 	return state == REC_STANDBY || state == REC_REMOTE || state == REC_FETCHING;

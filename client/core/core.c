@@ -10,8 +10,8 @@ static uint64_t carve(uint64_t *next, uint64_t bytes)
 	return here;
 }
 
-int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
-	      const struct core_binds *binds, struct core **out)
+int core_lay_out(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
+		 const struct core_binds *binds, struct core **out, uint64_t *end)
 {
 	uint64_t slots = binds->store->nr_slots, next = 0;
 	char *base = arena;
@@ -27,11 +27,25 @@ int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 	c->waiting = (struct waiting *)(base + carve(&next, MAX_WAITING * sizeof(struct waiting)));
 	c->slot_refs = (uint16_t *)(base + carve(&next, slots * sizeof(uint16_t)));
 	c->slot_map = (uint64_t *)(base + carve(&next, (slots + 63) / 64 * 8));
-	if (next >= arena_bytes)
-		return -ENOMEM;
+	*out = c;
+	*end = next;
+	return next < arena_bytes - undo_bytes(arena_bytes) ? 0 : -ENOMEM;
+}
+
+int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
+	      const struct core_binds *binds, struct core **out)
+{
+	uint64_t slots = binds->store->nr_slots, next;
+	struct core *c;
+	int err;
+
+	undo_stop();
+	err = core_lay_out(arena, arena_bytes, cfg, binds, &c, &next);
+	if (err)
+		return err;
 	c->st->cfg = *cfg;
-	c->st->heap_next = next;
-	c->st->heap_end = arena_bytes;
+	c->st->layout = c->st->heap_next = next;
+	c->st->heap_end = arena_bytes - undo_bytes(arena_bytes);
 	c->st->reserve = cfg->nr_frames / 8 ? cfg->nr_frames / 8 : cfg->nr_frames > 1;
 	c->st->slots_free = slots;
 	for (uint64_t s = 0; s < slots / 64; s++)
@@ -39,6 +53,8 @@ int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 	if (slots % 64)
 		c->slot_map[slots / 64] = (1ULL << slots % 64) - 1;
 	frames_init(c);
+	undo_start(c, cfg->nr_frames * PAGE_BYTES, arena_bytes);
+	core_commit(c);
 	*out = c;
 	return 0;
 }
@@ -57,6 +73,8 @@ void core_close(struct core *c)
 		for (s = space_first(c); s && s->gone; s = space_next(c, s))
 			;
 	}
+	core_commit(c);
+	undo_stop();
 }
 
 void core_set_cap(struct core *c, uint64_t cap_bytes)
@@ -124,6 +142,8 @@ bool core_run(struct core *c)
 
 	if (c->st->lost)
 		return false;
+	if (c->st->nr_doubts && !doubts_settle(c))
+		return true;
 	io_reap(c);
 	faults_retry(c);
 	took = take_in_run(c);

@@ -6,7 +6,8 @@
  * the functions below, effects go out through the four tables (capture, store,
  * policy, env). The same object file runs in the pager and in the seeded
  * simulator; `nm -u` on its library is a test. All its memory is one arena of
- * shared memory addressed by offsets, so that another process can take over.
+ * shared memory addressed by offsets, and what it does to it can be taken back up
+ * to the last core_commit(), so that another process can take over (undo.c).
  *
  *	none      no record: never left; a fault on it is a first touch -> zeros
  *	moving    in the agent's hands; faults wait for the answer
@@ -120,6 +121,50 @@ int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 	      const struct core_binds *binds, struct core **out)
 	__attribute__((warn_unused_result));
 
+/*
+ * The process that drove the core is dead, and this one goes on in its place, with
+ * the same arena, configuration and slots: what the dead one changed since its last
+ * core_commit() is taken back, and what was in flight to the store is asked for anew.
+ * The store has nothing in flight. Then, before core_run():
+ *  - whoever waits for a fault must be woken, in all spaces: what waited here is forgotten;
+ *  - moves and populates of which core_half() and core_awaits_populate() tell are
+ *    answered, also those that no agent was told of, and no others;
+ *  - spaces of which the core does not know (core_space_known()) are added, those that
+ *    ended are said to be gone, and for those that have one, core_agent_ready();
+ *  - events that were read and not given in (core_marked()) are given in.
+ * As core_open(); -EOVERFLOW, -EIO: it can't be done.
+ */
+int core_takeover(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
+		  const struct core_binds *binds, struct core **out)
+	__attribute__((warn_unused_result));
+
+/* What the core thinks of a scratch half. */
+enum core_half {
+	HALF_FREE,
+	HALF_ASKED, /* core_moved() is to come */
+	HALF_HOLDS, /* what it needs */
+};
+enum core_half core_half(const struct core *c, space_id sp, unsigned int half);
+bool core_awaits_populate(const struct core *c, space_id sp);
+bool core_in_doubt(const struct core *c); /* what was being filled is not settled yet */
+bool core_space_known(const struct core *c, space_id sp);
+
+/* What was done until now stays done, whoever dies. To be called before anything that
+ * makes what was true before untrue for good: emptying scratch, forgetting a message or
+ * an answer. The core itself calls it before it asks a store or an agent for something. */
+void core_commit(struct core *c);
+
+/* Was this core built so that it can be taken over? */
+bool core_can_be_taken_over(void);
+
+/* A number that is committed with what was done; 0 at first. */
+void core_mark(struct core *c, uint64_t mark);
+uint64_t core_marked(const struct core *c);
+
+/* For tests: @crash, which does not return, when so many stores were made since a
+ * commit. UINT64_MAX, NULL: no more. */
+void core_crash_after(uint64_t stores, void (*crash)(void));
+
 /* Gives every slot, frame and record back. Accepts NULL. */
 void core_close(struct core *c);
 
@@ -232,7 +277,8 @@ bool core_waiting(const struct core *c);
 /* Is anything in flight to or from the store? */
 bool core_busy(const struct core *c);
 
-/* Checks every invariant; aborts on a breach. For tests: slow. */
+/* For tests. core_check() checks every invariant, and aborts on a breach: slow. */
 void core_check(const struct core *c);
+enum rec_state core_page_state(const struct core *c, space_id sp, uint64_t va);
 
 #endif

@@ -108,6 +108,7 @@ static void let_go(struct core *c)
 			continue;
 		st->stats.part[part] = PART_LEFT;
 		st->nr_draining--;
+		core_commit(c);
 		if (c->b.store->ops->leave)
 			c->b.store->ops->leave(c->b.store, part);
 	}

@@ -189,17 +189,20 @@ static int move_chunk(struct core *c, struct space *s, struct chunk *ch, bool al
 	if (!chunk_need_table(c, ch))
 		return -ENOMEM;
 	hand_over(c, ch, &want);
+	*half = (struct half){
+		.chunk = ref_to(c, ch), .busy = true, .some_stay = some_stay, .want = want};
+	c->st->moving_pages += nr;
+	core_commit(c);
 	err = c->b.capture->move(c->b.capture_ctx, s->id, (unsigned int)(half - s->half), ch->va,
 				 &want);
 	if (err) {
+		*half = (struct half){0};
+		c->st->moving_pages -= nr;
 		for (unsigned int i = pageset_next(&want, 0); i < CHUNK_PAGES;
 		     i = pageset_next(&want, i + 1))
 			put_back(c, ch, i);
 		return err;
 	}
-	*half = (struct half){
-		.chunk = ref_to(c, ch), .busy = true, .some_stay = some_stay, .want = want};
-	c->st->moving_pages += nr;
 	if (nr < all) {
 		chunk_queue(c, ch, true);
 		return (int)nr;

@@ -209,6 +209,7 @@ unsigned int frames_install(struct core *c, uint32_t f, unsigned int nr)
 
 	if (c->st->lost || s->nr_held || chunk_moving(c, ch) || !cap_allows(c, s, 0, nr))
 		return 0;
+	undo_filling(c, f, nr);
 	c->b.capture->fill(c->b.capture_ctx, s->id, ch->va + c->frames[f].idx * PAGE_BYTES, nr,
 			   frame_bytes(c, f), &done);
 	for (unsigned int i = 0; i < done; i++)
@@ -216,7 +217,7 @@ unsigned int frames_install(struct core *c, uint32_t f, unsigned int nr)
 	return done;
 }
 
-bool frame_install(struct core *c, uint32_t f)
+int frame_install(struct core *c, uint32_t f)
 {
 	struct frame *fr = &c->frames[f];
 	struct chunk *ch = at(c, fr->chunk);
@@ -228,12 +229,14 @@ bool frame_install(struct core *c, uint32_t f)
 	int err = -EAGAIN;
 
 	if (c->st->lost)
-		return false;
-	if (cap_allows(c, s, tid, 1) && !s->nr_held && !chunk_moving(c, ch))
+		return -EPIPE;
+	if (cap_allows(c, s, tid, 1) && !s->nr_held && !chunk_moving(c, ch)) {
+		undo_filling(c, f, 1);
 		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, frame_bytes(c, f), &done);
+	}
 	if (done) {
 		installed(c, s, ch, f);
-		return true;
+		return 0;
 	}
 	fr->waited = fr->hinted = fr->agent_waits = false;
 	switch (err) {
@@ -257,7 +260,7 @@ bool frame_install(struct core *c, uint32_t f)
 							.told = true,
 							.hint = hint});
 	}
-	return false;
+	return err;
 }
 
 /* The frame's bytes are waited for from now on. */
@@ -414,7 +417,7 @@ static void fault_try(struct core *c, const struct waiting *w)
 
 	if (!s || s->gone || c->st->lost)
 		return;
-	if (s->nr_held) {
+	if (s->nr_held || c->st->nr_doubts) {
 		fault_wait(c, w);
 		return;
 	}

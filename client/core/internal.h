@@ -177,6 +177,9 @@ struct state {
 	uint64_t stuck_pages;  /* refused since all was last set to be swept again */
 	uint64_t moved_ns;     /* when something last left, or there was no need */
 	uint64_t swept_ns;     /* when all spaces were last set to be swept again */
+	uint64_t mark;	       /* the driver's: core_mark() */
+	uint64_t layout;       /* bytes before the heap, as core_open() placed them */
+	uint32_t doubt_f, nr_doubts; /* takeover.c: the job may have these frames' pages */
 	bool lost;
 };
 
@@ -205,6 +208,22 @@ static inline ref ref_to(const struct core *c, const void *p)
 /* Zeroed; none when the arena is used up. */
 ref arena_get(struct core *c, uint64_t bytes);
 void arena_put(struct core *c, ref r, uint64_t bytes);
+
+/* ---- undo.c: what was changed since the last core_commit() ---- */
+#define UNDO_BYTES_MAX (64UL << 20)
+
+uint64_t undo_bytes(uint64_t arena_bytes); /* that the log takes, at the arena's end */
+/* From now on stores beyond @from in the arena can be taken back. */
+void undo_start(struct core *c, uint64_t from, uint64_t arena_bytes);
+void undo_stop(void);
+int undo_all(void); /* 0; -EOVERFLOW: too much was changed */
+
+/* memmove() or memset() is about to change this. */
+void undo_note(const void *p, uint64_t bytes);
+
+/* Commits: from now on these frames may be in the job, whatever their records say. */
+void undo_filling(struct core *c, uint32_t f, uint32_t nr);
+uint32_t undo_filled(uint32_t *f); /* how many, and the first */
 
 /* ---- slot.c: slots of the store, counted ---- */
 uint64_t slot_get(struct core *c); /* one reference, or NO_SLOT */
@@ -293,9 +312,10 @@ bool cap_allows(const struct core *c, const struct space *s, uint32_t tid, uint6
 void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx, unsigned nr,
 		 enum policy_way way);
 
-/* Put the frame's bytes into the page it belongs to. True: they are there. The
+/* Put the frame's bytes into the page it belongs to. 0: they are there. -EEXIST: the
+ * job has newer ones, and the record is gone. Else why not, and they stay here. The
  * chunk may be freed. */
-bool frame_install(struct core *c, uint32_t f);
+int frame_install(struct core *c, uint32_t f);
 
 /* The same of @nr frames in a row, for pages in a row, as far as that is simple:
  * how many are done. What refuses is tried alone. */
@@ -338,7 +358,13 @@ void unshare_run(struct core *c);
  * shared. */
 bool unshare_refused(struct core *c, struct space *s, struct chunk *ch, const pageset *busy);
 
+/* ---- takeover.c ---- */
+bool doubts_settle(struct core *c); /* true: none is left */
+
 /* ---- core.c ---- */
+/* Finds the core's parts in the arena; 0, -EINVAL, -ENOMEM. */
+int core_lay_out(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
+		 const struct core_binds *binds, struct core **out, uint64_t *end);
 void core_lost(struct core *c, enum core_loss why, space_id sp, uint64_t va, int err);
 
 #endif

@@ -28,6 +28,7 @@ void io_submit_reads(struct core *c)
 						       .op = STORE_READ,
 						       .avoid = c->frames[f].avoid,
 						       .urgent = c->frames[f].waited};
+		core_commit(c);
 		taken = store->ops->submit(store, req, nr);
 		if (taken < 0) {
 			core_lost(c, LOSS_STORE, (space_id){0}, 0, taken);
@@ -113,6 +114,7 @@ void io_submit_writes(struct core *c)
 		}
 		if (!nr)
 			return;
+		core_commit(c);
 		taken = store->ops->submit(store, req, nr);
 		if (taken < 0) {
 			core_lost(c, LOSS_STORE, (space_id){0}, 0, taken);

@@ -72,6 +72,7 @@ static void replace(struct core *c, struct space *s, uint32_t i, uint32_t old, u
 {
 	struct core_range *r = ranges_of(c, s);
 
+	undo_note(r + i + new, (s->nr_ranges - i - old) * sizeof(*r));
 	memmove(r + i + new, r + i + old, (s->nr_ranges - i - old) * sizeof(*r));
 	s->nr_ranges = s->nr_ranges - old + new;
 }

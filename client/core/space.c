@@ -346,6 +346,7 @@ static void release_held(struct core *c, struct space *s)
 			i++;
 			continue;
 		}
+		undo_note(&st->held[i], (st->nr_held - 1 - i) * sizeof(h));
 		memmove(&st->held[i], &st->held[i + 1], (--st->nr_held - i) * sizeof(h));
 		s->nr_held--;
 		remap(c, s, &h);
@@ -486,6 +487,10 @@ void core_forked(struct core *c, space_id parent_id, space_id child_id)
 		return;
 	c->st->stats.events_fork++;
 	assert(!space_find(c, child_id));
+	if (c->st->nr_doubts) { /* does the child have these pages? */
+		core_lost(c, LOSS_SPACE, parent_id, 0, -EAGAIN);
+		return;
+	}
 	child = space_make(c, child_id);
 	if (!child || !parent || parent->gone || !inherit_ranges(c, parent, child))
 		return;

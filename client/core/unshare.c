@@ -60,6 +60,8 @@ static int ask_agent(struct core *c, struct space *s, uint64_t va)
 		s->share.w[i] &= now.w[i];
 	if (!pageset_count(&s->share))
 		return -ENOENT;
+	s->populating = true;
+	core_commit(c);
 	return c->b.capture->populate(c->b.capture_ctx, s->id, va, &s->share);
 }
 
@@ -75,11 +77,11 @@ void unshare_run(struct core *c)
 		if (ask_agent(c, s, va)) {
 			struct chunk *ch = chunk_find(c, s, va);
 
+			s->populating = false;
 			if (ch) /* tried again when its turn comes */
 				ch->populated = false;
 			continue;
 		}
-		s->populating = true;
 		c->st->local_anon += (int64_t)(pageset_count(&s->share) * PAGE_BYTES);
 		c->st->stats.populates++;
 	}

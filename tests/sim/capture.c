@@ -183,6 +183,7 @@ static int sim_move_ask(void *ctx, space_id id, unsigned int half, uint64_t chun
 	if (half >= CORE_HALVES || chunk_va & (CHUNK_BYTES - 1) || !pageset_count(want))
 		sim_fail(w, "malformed move: half %u va %lx", half, (unsigned long)chunk_va);
 	mv = &sp->move[half];
+	sim_drop_halves(w, s); /* committed, or nothing would be moved */
 	if (mv->state != CMD_FREE || mv->undropped)
 		sim_fail(w, "move into a half that is in use");
 	if (sp->agent != AGENT_READY || sp->populate != CMD_FREE)
@@ -221,12 +222,23 @@ static void sim_drop(void *ctx, space_id id, unsigned int half)
 	unsigned int s;
 	struct sim_space *sp = sim_space_of(w, id, &s);
 
-	if (sp->move[half].state != CMD_FREE)
+	if (sp->move[half].state == CMD_QUEUED || sp->drop[half])
 		sim_fail(w, "drop of a half in use");
-	sp->move[half].undropped = false;
-	memset(&sp->move[half].moved, 0, sizeof(pageset));
-	model_scratch_drop(&w->m, s, half);
+	sp->drop[half] = true;
 	sim_event(w, EV_DROP, id.v, half, 0);
+}
+
+void sim_drop_halves(struct sim *w, unsigned int s)
+{
+	for (unsigned int h = 0; h < CORE_HALVES; h++) {
+		struct sim_move *mv = &w->sp[s].move[h];
+
+		if (!w->sp[s].drop[h] || mv->state != CMD_FREE)
+			continue;
+		w->sp[s].drop[h] = mv->undropped = false;
+		memset(&mv->moved, 0, sizeof(pageset));
+		model_scratch_drop(&w->m, s, h);
+	}
 }
 
 /* Copies of shared pages take room: a sixteenth of the cap, at least a chunk. */

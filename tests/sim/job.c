@@ -28,6 +28,8 @@ static void set_up(struct sim *w, struct sim_proc *p, unsigned int s)
 /* Strict about the cap: nothing is touched before it is registered. */
 static void see_to_cap(struct sim *w, unsigned int s)
 {
+	if (w->cfg.strict_cap && w->crashed)
+		sim_takeover(w);
 	while (w->cfg.strict_cap && !w->sp[s].known && !w->lost)
 		sim_manage(w);
 	if (w->cfg.strict_cap && !w->lost)

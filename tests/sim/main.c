@@ -28,7 +28,7 @@ static struct {
 
 static struct {
 	uint64_t seeds, moves, fills, reads, lost[8], hash, forks, left, joined, overtaken,
-		deferred;
+		deferred, takeovers;
 } total;
 
 static void model_failed(void *ctx, const char *what, unsigned int space, unsigned int page,
@@ -83,18 +83,28 @@ static void reset(struct sim *w, uint64_t seed)
 	m->lazy_state = (uint32_t)seed;
 }
 
-static void open_core(struct sim *w)
+struct core_config sim_core_config(const struct sim *w)
 {
-	struct core_config cfg = {.cap_bytes = w->cfg.cap_pages * PAGE_BYTES,
-				  .nr_frames = w->cfg.nr_frames,
-				  .on_loss_sigbus = w->cfg.sigbus};
-	struct core_binds binds = {.capture = &sim_capture_ops,
+	return (struct core_config){.cap_bytes = w->cfg.cap_pages * PAGE_BYTES,
+				    .nr_frames = w->cfg.nr_frames,
+				    .on_loss_sigbus = w->cfg.sigbus};
+}
+
+struct core_binds sim_core_binds(struct sim *w)
+{
+	return (struct core_binds){.capture = &sim_capture_ops,
 				   .capture_ctx = w,
 				   .policy = &sim_policy_ops,
 				   .policy_ctx = w,
 				   .env = &sim_env_ops,
 				   .env_ctx = w,
 				   .store = &w->store};
+}
+
+static void open_core(struct sim *w)
+{
+	struct core_config cfg = sim_core_config(w);
+	struct core_binds binds = sim_core_binds(w);
 
 	w->arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -106,8 +116,36 @@ static void open_core(struct sim *w)
 				  .nr_parts = w->cfg.parts};
 	for (unsigned int i = 0; i < w->cfg.parts; i++)
 		w->store.part_end[i] = w->cfg.nr_slots * (i + 1UL) / w->cfg.parts;
+	w->arena_bytes = ARENA_BYTES;
 	if (core_open(w->arena, ARENA_BYTES, &cfg, &binds, &w->core))
 		sim_fail(w, "core_open() failed");
+}
+
+/* What is in the job is nowhere else. */
+static void check_space(struct sim *w, unsigned int s)
+{
+	const struct sim_space *sp = &w->sp[s];
+	const struct mspace *msp = &w->m.space[s];
+
+	if (!sp->known || sp->gone_told || !msp->alive || sp->nr_journal || msp->changing ||
+	    msp->nr_events)
+		return;
+	for (unsigned int i = 0; i < w->m.nr_pages; i++) {
+		enum rec_state st =
+			core_page_state(w->core, (space_id){sp->id}, model_va(&w->m, i));
+
+		if (msp->page[i].phys &&
+		    (st == REC_STANDBY || st == REC_REMOTE || st == REC_FETCHING))
+			sim_fail(w, "page %u of space %u is there, and kept in state %d", i, sp->id,
+				 st);
+	}
+}
+
+static void check(struct sim *w)
+{
+	core_check(w->core);
+	for (unsigned int s = 0; s < MODEL_SPACES && !core_in_doubt(w->core); s++)
+		check_space(w, s);
 }
 
 static void random_part(struct sim *w)
@@ -130,10 +168,10 @@ static void random_part(struct sim *w)
 			sim_store_step(w, false);
 		else
 			sim_manage(w);
-		if (w->cfg.parts && !sim_below(w, w->cfg.drain_rare))
+		if (w->cfg.parts && !w->crashed && !sim_below(w, w->cfg.drain_rare))
 			sim_store_drain(w);
-		if (n % 1024 == 1023 && !w->lost)
-			core_check(w->core);
+		if (n % 1024 == 1023 && !w->lost && !w->crashed)
+			check(w);
 	}
 }
 
@@ -186,6 +224,8 @@ static void bury_all(struct sim *w)
 	if (w->lost)
 		return;
 	core_check(w->core);
+	if (w->crashed)
+		sim_fail(w, "nobody took over");
 	if (stats->remote_pages || stats->spaces || stats->chunks || core_busy(w->core))
 		sim_fail(w, "left: %lu slots, %lu spaces, %lu chunks, busy %d",
 			 (unsigned long)stats->remote_pages, (unsigned long)stats->spaces,
@@ -208,6 +248,7 @@ static void count(struct sim *w)
 	total.deferred += stats->faults_deferred;
 	for (unsigned int i = 0; i < w->cfg.parts; i++)
 		total.left += w->part_left[i];
+	total.takeovers += w->takeovers;
 	if (w->lost)
 		total.lost[w->lost_why]++;
 	total.hash = mix(total.hash ^ w->hash);
@@ -304,10 +345,10 @@ int main(int argc, char **argv)
 	}
 	printf("seeds %" PRIu64 " fills %" PRIu64 " moves %" PRIu64 " reads %" PRIu64
 	       " forks %" PRIu64 " left %" PRIu64 " joined %" PRIu64 " overtaken %" PRIu64
-	       " deferred %" PRIu64 " lost sum %" PRIu64 " store %" PRIu64 " space %" PRIu64
-	       " full %" PRIu64 " cap %" PRIu64 " hash %016" PRIx64 "\n",
+	       " deferred %" PRIu64 " takeovers %" PRIu64 " lost sum %" PRIu64 " store %" PRIu64
+	       " space %" PRIu64 " full %" PRIu64 " cap %" PRIu64 " hash %016" PRIx64 "\n",
 	       total.seeds, total.fills, total.moves, total.reads, total.forks, total.left,
-	       total.joined, total.overtaken, total.deferred, total.lost[LOSS_SUM],
+	       total.joined, total.overtaken, total.deferred, total.takeovers, total.lost[LOSS_SUM],
 	       total.lost[LOSS_STORE], total.lost[LOSS_SPACE], total.lost[LOSS_FULL],
 	       total.lost[LOSS_CAP], total.hash);
 	model_fini(&world->m);

@@ -18,6 +18,10 @@ import subprocess
 import sys
 
 FLAGS = ["-std=gnu11", "-O2", "-w", "-fno-strict-aliasing", "-D_GNU_SOURCE"]
+# As CMakeLists.txt has it for the core.
+UNDO = ["-fsanitize=kernel-address", "-fno-tree-loop-distribute-patterns"] + [
+    f"--param=asan-{p}" for p in ("instrument-reads=0", "instrumentation-with-call-threshold=0",
+                                  "stack=0", "globals=0")]
 
 
 def load(path):
@@ -29,10 +33,16 @@ def load(path):
 def build(source, tree, out):
     sim = os.path.join(source, "tests/sim")
     core = os.path.join(tree, "client/core")
-    srcs = [os.path.join(d, f) for d in (sim, core) for f in sorted(os.listdir(d))
-            if f.endswith(".c")]
+    srcs = [os.path.join(sim, f) for f in sorted(os.listdir(sim)) if f.endswith(".c")]
     srcs.append(os.path.join(source, "common/base/hist.c"))
-    subprocess.run(["cc", *FLAGS, "-I", tree, "-I", source, *srcs, "-o", out], check=True)
+    srcs.append(os.path.join(core, "undo.c"))
+    parts = [os.path.join(core, f) for f in sorted(os.listdir(core))
+             if f.endswith(".c") and f != "undo.c"]
+    objs = os.path.join(tree, "core.o")
+    subprocess.run(["gcc", *FLAGS, *UNDO, "-I", tree, "-I", source, "-r", *parts, "-o", objs],
+                   check=True)
+    subprocess.run(["gcc", *FLAGS, "-DRMEM_UNDO", "-I", tree, "-I", source, *srcs, objs, "-o", out],
+                   check=True)
 
 
 def run(binary, seconds):

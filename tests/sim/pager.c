@@ -4,6 +4,7 @@
  * passes answers on, registers mappings, notices ends. It obeys the rules of
  * core.h and is otherwise as slow and as unlucky as it can be.
  */
+#include <setjmp.h>
 #include <string.h>
 
 #include "tests/sim/sim.h"
@@ -90,10 +91,18 @@ static void answer_moved(struct sim *w, unsigned int s, unsigned int h)
 
 	if (mv->state != CMD_DONE)
 		return;
-	mv->state = CMD_FREE;
-	mv->undropped = pageset_count(&mv->moved) && !w->sp[s].gone_told;
 	sim_event(w, EV_MOVED, w->sp[s].id, pageset_count(&mv->moved) << 1 | h, mv->overtaken);
 	core_moved(w->core, id_of(w, s), h, &mv->moved, &mv->busy, &mv->invalid, mv->overtaken);
+	core_commit(w->core);
+	sim_answer_taken(w, s, h);
+}
+
+void sim_answer_taken(struct sim *w, unsigned int s, unsigned int h)
+{
+	struct sim_move *mv = &w->sp[s].move[h];
+
+	mv->state = CMD_FREE;
+	mv->undropped = pageset_count(&mv->moved) && !w->sp[s].gone_told;
 }
 
 /* No call that changes mappings is under way, none of its messages left. */
@@ -131,6 +140,7 @@ static void prove(struct sim *w, unsigned int s)
 			real[nr++] = (struct core_range){va, va + PAGE_BYTES};
 	}
 	core_ranges_are(w->core, id_of(w, s), real, nr);
+	core_commit(w->core);
 	w->sp[s].unproven = false;
 	w->sp[s].untold = true; /* the parent's may have been so at the fork */
 }
@@ -187,9 +197,10 @@ static void answers(struct sim *w, unsigned int s)
 	answer_moved(w, s, 0);
 	answer_moved(w, s, 1);
 	if (sp->populate == CMD_DONE) {
-		sp->populate = CMD_FREE;
 		sim_event(w, EV_POPULATED, sp->id, sp->populate_va, 0);
 		core_populated(w->core, id_of(w, s), sp->populate_va, sp->populate_err);
+		core_commit(w->core);
+		sp->populate = CMD_FREE;
 	}
 	if (sim_pct(w, 20) || w->draining)
 		answer_agent(w, s);
@@ -271,10 +282,26 @@ static void give(struct sim *w, unsigned int s, const struct mevent *ev, uint32_
 	default:
 		sim_event(w, EV_FORK, w->sp[s].id, w->sp[ev->child].id, 0);
 		core_forked(w->core, id_of(w, s), (space_id){w->sp[ev->child].id});
+	}
+}
+
+void sim_given(struct sim *w, unsigned int s)
+{
+	struct sim_space *sp = &w->sp[s];
+	const struct mevent *ev = &w->giving.ev;
+
+	if (ev->type != MMSG_FAULT) {
+		w->events_given++;
+		sp->nr_events--;
+	}
+	if (ev->type == MMSG_FORK) {
 		w->sp[ev->child].known = true;
 		w->sp[ev->child].unproven = true;
-		w->sp[s].forked = true;
+		sp->forked = true;
 	}
+	sp->nr_journal--;
+	memmove(sp->journal, sp->journal + 1, sp->nr_journal * sizeof(sp->journal[0]));
+	w->giver = 0;
 }
 
 static void give_messages(struct sim *w, unsigned int s)
@@ -282,14 +309,17 @@ static void give_messages(struct sim *w, unsigned int s)
 	struct sim_space *sp = &w->sp[s];
 
 	while (sp->nr_journal && core_may_read(w->core, id_of(w, s))) {
+		bool event = sp->journal[0].ev.type != MMSG_FAULT;
+
 		w->giving = sp->journal[0];
-		sp->nr_journal--;
-		memmove(sp->journal, sp->journal + 1, sp->nr_journal * sizeof(sp->journal[0]));
-		if (w->giving.ev.type != MMSG_FAULT) {
-			sp->nr_events--;
-			sp->unsettled = true;
-		}
+		w->giver = event ? s + 1 : 0;
+		sp->unsettled |= event;
 		give(w, s, &w->giving.ev, w->giving.tid);
+		if (event) {
+			core_mark(w->core, w->events_given + 1);
+			core_commit(w->core);
+		}
+		sim_given(w, s);
 		if (!w->draining && !sim_below(w, 16))
 			return;
 	}
@@ -323,6 +353,7 @@ static void bury(struct sim *w, unsigned int s)
 	if (sp->move[0].state != CMD_FREE || sp->move[1].state != CMD_FREE ||
 	    sp->populate != CMD_FREE)
 		return;
+	core_commit(w->core);
 	sp->id = 0;
 	sp->known = false;
 	model_space_free(&w->m, s);
@@ -348,7 +379,7 @@ static void move_cap(struct sim *w)
 	core_set_cap(w->core, w->cfg.cap_pages * PAGE_BYTES);
 }
 
-void sim_pager_round(struct sim *w, bool thorough)
+static void pager_round(struct sim *w, bool thorough)
 {
 	unsigned int start = sim_below(w, MODEL_SPACES), rounds = 4;
 
@@ -377,7 +408,38 @@ void sim_pager_round(struct sim *w, bool thorough)
 			     true);
 	while (!w->lost && core_run(w->core) && --rounds)
 		;
+	core_commit(w->core);
+	for (unsigned int s = 0; s < MODEL_SPACES; s++)
+		if (w->sp[s].known && w->m.space[s].alive && !w->sp[s].gone_told)
+			sim_drop_halves(w, s);
 	check_cap(w);
+}
+
+static jmp_buf died;
+
+static void die(void)
+{
+	longjmp(died, 1);
+}
+
+void sim_pager_round(struct sim *w, bool thorough)
+{
+	bool last =
+		w->cfg.crash_rare && !w->lost && !w->draining && !sim_below(w, w->cfg.crash_rare);
+
+	if (w->crashed && !thorough && sim_below(w, 3))
+		return;
+	if (setjmp(died)) {
+		sim_crash(w);
+		return;
+	}
+	if (last)
+		core_crash_after(sim_below(w, 2) ? sim_below(w, 30) : sim_below(w, 600), die);
+	if (w->crashed)
+		sim_takeover(w);
+	else
+		pager_round(w, thorough);
+	core_crash_after(UINT64_MAX, NULL);
 }
 
 void sim_register_all(struct sim *w, unsigned int s)
@@ -414,7 +476,7 @@ void sim_manage(struct sim *w)
 	unsigned int s = p->space;
 	struct mspace *msp = &w->m.space[s];
 
-	if (w->lost || !p->used || !msp->alive)
+	if (w->lost || w->crashed || !p->used || !msp->alive)
 		return;
 	/* Armed and not named: a child whose fork was not read yet. */
 	if (!w->sp[s].id && !msp->armed)
@@ -437,5 +499,5 @@ bool sim_pager_idle(const struct sim *w)
 		     w->m.space[s].nr_events || w->m.space[s].nr_faults))
 			return false;
 	}
-	return !w->nr_inflight && !w->nr_done;
+	return !w->nr_inflight && !w->nr_done && !w->crashed;
 }

@@ -30,6 +30,7 @@ struct sim_config {
 	bool elastic;			/* the cap moves */
 	bool in_order;			/* so the store answers, many at a time */
 	unsigned int parts, drain_rare; /* of the store; one in so many events drains one */
+	unsigned int crash_rare;	/* one round in so many is the driver's last; 0: none */
 };
 
 enum { SIM_OP_PIN = 13, SIM_OP_EXEC = 14, SIM_OP_EXIT = 15 };
@@ -65,6 +66,7 @@ struct sim_space {
 	uint8_t nr_journal, nr_events;	  /* read and not given; of them no faults */
 	struct mmsg journal[SIM_JOURNAL];
 	struct sim_move move[CORE_HALVES];
+	bool drop[CORE_HALVES]; /* not needed any more: when it is committed */
 	uint8_t order;
 	uint8_t populate; /* enum sim_cmd_state */
 	int populate_task, populate_err;
@@ -105,6 +107,10 @@ struct sim {
 	struct sim_space sp[MODEL_SPACES];
 	uint8_t by_id[1 << 16]; /* space index by id */
 	struct mmsg giving;	/* to the core, now */
+	unsigned int giver;	/* its space's index + 1; 0: no event is given */
+	uint64_t events_given;
+	bool crashed;
+	uint64_t takeovers;
 	struct sim_pin pin[SIM_MAX_PINS];
 	unsigned int nr_pins;
 
@@ -178,6 +184,8 @@ enum sim_kind {
 	EV_GONE,
 	EV_READ,
 	EV_EXIT,
+	EV_CRASH,
+	EV_TAKEOVER,
 	EV_KINDS
 };
 void sim_event(struct sim *w, enum sim_kind kind, uint64_t a, uint64_t b, uint64_t c);
@@ -215,5 +223,17 @@ void sim_pager_round(struct sim *w, bool thorough);
 void sim_register_all(struct sim *w, unsigned int s);
 void sim_manage(struct sim *w);
 bool sim_pager_idle(const struct sim *w);
+void sim_given(struct sim *w, unsigned int s); /* the first in the journal is done with */
+void sim_answer_taken(struct sim *w, unsigned int s, unsigned int h);
+void sim_drop_halves(struct sim *w, unsigned int s);
+
+/* ---- takeover.c ---- */
+/* What drives the core dies, at a store of its; and another goes on. */
+void sim_crash(struct sim *w);
+void sim_takeover(struct sim *w);
+
+/* ---- main.c ---- */
+struct core_config sim_core_config(const struct sim *w);
+struct core_binds sim_core_binds(struct sim *w);
 
 #endif

@@ -308,6 +308,16 @@ static bool mostly_stuck(const struct sim *w)
 	return stuck * 2 + w->cfg.nr_frames >= w->cfg.cap_pages;
 }
 
+/* What came just before a crash may look as if it were still to be thrown away, until
+ * every thread has been seen outside a call: one waits in a call, for room. */
+static bool held_since_crash(const struct sim *w)
+{
+	for (unsigned int s = 0; s < MODEL_SPACES && w->takeovers; s++)
+		if (w->sp[s].quiescing)
+			return true;
+	return false;
+}
+
 static bool may_be_lost(const struct sim *w, enum core_loss why, space_id sp)
 {
 	switch (why) {
@@ -316,11 +326,13 @@ static bool may_be_lost(const struct sim *w, enum core_loss why, space_id sp)
 	case LOSS_STORE:
 		return w->store_dead || w->cfg.store_err_pct;
 	case LOSS_SPACE: /* a fork and a remap whose order can't be told */
-		return w->sp[w->by_id[sp.v & 0xffff]].forked || w->m.unordered;
+		return w->sp[w->by_id[sp.v & 0xffff]].forked || w->m.unordered ||
+		       (w->takeovers && w->giving.ev.type == MMSG_FORK);
 	case LOSS_FULL:
 		return !w->cfg.roomy || w->cfg.parts;
 	case LOSS_CAP:
-		return w->cfg.agent_fail_pct || !w->cfg.quiesce || mostly_stuck(w);
+		return w->cfg.agent_fail_pct || !w->cfg.quiesce || mostly_stuck(w) ||
+		       held_since_crash(w);
 	default:
 		return false;
 	}

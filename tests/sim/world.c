@@ -9,10 +9,10 @@
 #include "tests/sim/sim.h"
 
 static const char *const kind_names[EV_KINDS] = {
-	"step",	     "fault",  "remove",  "unmap",  "remap", "fork", "fill", "zero",
-	"wake",	     "poison", "scan",	  "move",   "moved", "copy", "drop", "populate",
-	"populated", "agent",  "quiesce", "submit", "done",  "lost", "op",   "opdone",
-	"add",	     "range",  "gone",	  "read",   "exit",
+	"step",	     "fault",  "remove",  "unmap",  "remap", "fork",  "fill",	  "zero",
+	"wake",	     "poison", "scan",	  "move",   "moved", "copy",  "drop",	  "populate",
+	"populated", "agent",  "quiesce", "submit", "done",  "lost",  "op",	  "opdone",
+	"add",	     "range",  "gone",	  "read",   "exit",  "crash", "takeover",
 };
 
 void sim_event(struct sim *w, enum sim_kind kind, uint64_t a, uint64_t b, uint64_t c)
@@ -140,6 +140,7 @@ void sim_choose_config(struct sim *w)
 	c->elastic = sim_pct(w, 30);
 	c->parts = ONE_OF(w, 0, 0, 2, 3, 5);
 	c->drain_rare = ONE_OF(w, 500, 3000, 10000);
+	c->crash_rare = core_can_be_taken_over() ? ONE_OF(w, 0, 0, 10, 100) : 0;
 	if (c->strict_cap || c->unordered)
 		c->ops[MOP_FORK] = 0; /* whose order relative to a remap can't be told */
 	if (c->strict_cap)
