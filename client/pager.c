@@ -49,7 +49,7 @@ static uint64_t env_sum(void *ctx, const void *page)
 {
 	const struct pager *p = ctx;
 
-	return sum_page(&p->secret, page);
+	return sum_page(&p->kept->secret, page);
 }
 
 static const char *loss_text(enum core_loss why)
@@ -135,6 +135,14 @@ uint64_t pager_state_bytes(const struct run_config *cfg)
 	       GIB(1);
 }
 
+static void no_takeover(struct pager *p, const char *why)
+{
+	struct run_header *h = p->args->header;
+
+	if (!h->no_takeover[0])
+		snprintf(h->no_takeover, sizeof(h->no_takeover), "%s", why);
+}
+
 /* For whoever wants to know which servers the run has. */
 static void list_servers(const struct pager *p)
 {
@@ -177,6 +185,14 @@ static int open_core(struct pager *p)
 	err = session_open_policy(p->args->cfg, &binds.policy, &binds.policy_ctx);
 	if (err)
 		return err;
+	if (p->args->takeover) {
+		cfg.cap_bytes = p->args->header->local_bytes;
+		err = core_takeover(arena, p->args->header->arena_bytes, &cfg, &binds,
+				    &p->capture.core);
+		return err ? err_set(err, "the records of its pages can't be taken over: %s",
+				     strerror(-err))
+			   : 0;
+	}
 	err = core_open(arena, p->args->header->arena_bytes, &cfg, &binds, &p->capture.core);
 	if (err)
 		return err_set(err, "no room for page records: --remote is too large");
@@ -222,6 +238,7 @@ static int open_eviction(struct pager *p)
 	cp->has_move = features & UFFD_FEATURE_MOVE;
 	if (cp->has_move)
 		return 0;
+	no_takeover(p, "this kernel's userfaultfd can't move pages");
 	log_warn("%s", PROBE_NO_MOVE);
 	return pins_load(&cp->pins);
 }
@@ -235,15 +252,22 @@ static int open_capture(struct pager *p)
 	cp->header = p->args->header;
 	cp->header->least_local_bytes = least_cap(p->args->cfg);
 	cp->journal = (struct journal *)((char *)p->args->header + RUN_JOURNAL_OFF);
-	cp->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	cp->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	cp->kept = &p->kept->capture;
+	if (p->args->takeover)
+		close(cp->kept->epoll_fd);
+	else /* agents have it */
+		cp->kept->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	cp->kept->epoll_fd = cp->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	cp->done_fd = cp->kept->done_fd;
 	cp->loadavg_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
 	cp->dev_userfaultfd = p->args->dev_userfaultfd;
-	cp->cap_bytes = p->args->cfg->local_bytes;
+	cp->cap_bytes = h->local_bytes;
 	cp->no_fast = p->args->cfg->no_bpf;
 	cp->skip[0] = getpid();
 	cp->skip[1] = h->server_pid;
 	cp->skip[2] = h->exporter_pid;
+	cp->skip[3] = h->spare_pid;
+	cp->skip[4] = h->injector_pid; /* 0: not begun */
 	cp->zeros = mmap(NULL, CHUNK_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (cp->epoll_fd < 0 || cp->done_fd < 0 || cp->loadavg_fd < 0 || cp->zeros == MAP_FAILED)
 		return err_set(-errno, "the pager can't start: %s", strerror(errno));
@@ -251,12 +275,24 @@ static int open_capture(struct pager *p)
 	return err ? err : injector_start(cp);
 }
 
+static void job_started(struct pager *p, pid_t pid)
+{
+	struct capture *cp = &p->capture;
+
+	if (pid <= 0)
+		return;
+	cp->root_pid = p->args->cfg->attach_pid ? pid : p->args->header->supervisor_pid;
+	cp->root_counts = p->args->cfg->attach_pid != 0;
+	p->running = true;
+}
+
 static int pager_open(struct pager *p)
 {
 	int err = open_capture(p);
 
 	if (!err)
-		err = session_open_store(p->args->cfg, p->args->private_server_fd, &p->store);
+		err = session_open_store(p->args->cfg, p->args->private_server_fd, p->kept->store,
+					 &p->store);
 	if (!err)
 		err = open_core(p);
 	if (!err)
@@ -269,19 +305,14 @@ static int pager_open(struct pager *p)
 		err = watch_fd(p, injector_fd(&p->capture), TAG_INJECTOR);
 	if (!err)
 		err = watch_fd(p, p->store->ops->pollfd(p->store), TAG_STORE);
+	if (!err && p->args->takeover) {
+		job_started(p, p->args->header->job_pid);
+		err = capture_adopt(&p->capture);
+	}
 	return err;
 }
 
 /* ---- what comes in ---- */
-
-static void job_started(struct pager *p, pid_t pid)
-{
-	struct capture *cp = &p->capture;
-
-	cp->root_pid = p->args->cfg->attach_pid ? pid : p->args->header->supervisor_pid;
-	cp->root_counts = p->args->cfg->attach_pid != 0;
-	p->running = true;
-}
 
 static void on_control(struct pager *p)
 {
@@ -309,8 +340,9 @@ static void on_control(struct pager *p)
 static void on_orphaned(struct pager *p)
 {
 	const struct run_header *h = p->args->header;
-	pid_t skip[] = {getpid(), h->server_pid, h->exporter_pid}, also[ALSO_MAX];
-	struct jobtree tree = {.root = h->supervisor_pid, .skip = skip, .nr_skip = 3, .also = also};
+	pid_t skip[] = {getpid(), h->server_pid, h->exporter_pid, h->spare_pid, h->injector_pid};
+	pid_t also[ALSO_MAX];
+	struct jobtree tree = {.root = h->supervisor_pid, .skip = skip, .nr_skip = 5, .also = also};
 
 	p->lost = p->finishing = true;
 	if (p->args->header->job_pid > 0)
@@ -420,12 +452,18 @@ static void follow_cap(struct pager *p)
 static void follow_drain(struct pager *p)
 {
 	struct run_header *h = p->args->header;
+	struct core *c = p->capture.core;
 	uint32_t want = __atomic_load_n(&h->wanted_drain, __ATOMIC_ACQUIRE) &
 			~__atomic_load_n(&h->refused_drain, __ATOMIC_ACQUIRE);
 
-	for (unsigned int i = 0; i < p->store->nr_parts; i++)
-		if (want >> i & 1 && core_drain(p->capture.core, i))
+	for (unsigned int i = 0; i < p->store->nr_parts; i++) {
+		if (!(want >> i & 1) || core_stats(c)->part[i] != PART_OPEN)
+			continue;
+		if (core_drain(c, i))
 			__atomic_fetch_or(&h->refused_drain, 1U << i, __ATOMIC_RELEASE);
+		else
+			no_takeover(p, "a memory server was drained");
+	}
 }
 
 static void work(struct pager *p)
@@ -446,6 +484,7 @@ static void work(struct pager *p)
 		p->poll_ns = capture_now_ns() + processes_interval_ns(cp);
 	}
 	p->again = !p->lost && core_run(cp->core);
+	core_commit(cp->core);
 	agents_drop(cp);
 	p->taking = takes_serve(cp);
 	aspaces_bury(cp);
@@ -569,7 +608,7 @@ static void finish(struct pager *p)
 int pager_main(const struct pager_args *args)
 {
 	struct pager *p = calloc(1, sizeof(*p));
-	int err;
+	int err = 0;
 
 	if (!p)
 		return EXIT_FAILURE;
@@ -578,7 +617,12 @@ int pager_main(const struct pager_args *args)
 	log_set_sink(log_to_supervisor, p);
 	lock_memory();
 	priority_first(getpid());
-	err = sum_draw(&p->secret);
+	p->kept = (struct pager_kept *)((char *)args->header + RUN_KEPT_OFF);
+	if (!args->takeover) {
+		no_takeover(p, core_can_be_taken_over() ? session_no_takeover(args->cfg)
+							: "this rmem is built without it");
+		err = sum_draw(&p->kept->secret);
+	}
 	if (!err)
 		err = pager_open(p);
 	if (err) {

@@ -5,6 +5,7 @@
 
 #include "client/capture/capture.h"
 #include "client/run.h"
+#include "client/store/open.h"
 #include "client/sum.h"
 
 /* What an epoll event is about: one of these, a space (its id, above them), or
@@ -17,11 +18,19 @@ enum pager_tag {
 	TAG_STORE,
 };
 
+/* At RUN_KEPT_OFF: what another pager needs to take over, besides the core's arena. */
+struct pager_kept {
+	struct sum_secret secret;
+	struct store_keep store[RUN_MAX_SERVERS];
+	struct capture_kept capture;
+};
+_Static_assert(sizeof(struct pager_kept) <= RUN_KEPT_BYTES, "no room");
+
 struct pager {
 	const struct pager_args *args;
+	struct pager_kept *kept;
 	struct capture capture;
 	struct store *store;
-	struct sum_secret secret;
 	unsigned int cpus;
 	uint64_t busy_ns;	 /* when something last came in */
 	uint64_t descriptors_ns; /* when descriptors were last looked at */

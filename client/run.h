@@ -57,12 +57,14 @@ struct run_config {
  */
 #define RUN_MAGIC	  0x314e55524d454d52ULL /* "RMEMRUN1" */
 #define RUN_LOCAL_MIN	  (16UL << 20)		/* below that nothing works */
-#define RUN_VERSION	  5
+#define RUN_VERSION	  6
 #define RUN_CMDLINE_BYTES 256
 #define RUN_SPEC_BYTES	  120
 #define RUN_JOURNAL_OFF	  8192UL
 #define RUN_TABLE_OFF	  16384UL
-#define RUN_HEADER_BYTES  65536UL /* the core's arena starts here */
+#define RUN_KEPT_OFF	  65536UL /* what the pager leaves to its successor */
+#define RUN_KEPT_BYTES	  (8UL << 20)
+#define RUN_HEADER_BYTES  (RUN_KEPT_OFF + RUN_KEPT_BYTES) /* the core's arena starts here */
 
 /* A server of the run; what it has, and whether it drains, is in core_stats.part. */
 struct run_server {
@@ -75,6 +77,8 @@ struct run_header {
 	uint32_t version;					/* RUN_VERSION */
 	int32_t supervisor_pid, pager_pid, job_pid, server_pid; /* 0: none */
 	int32_t exporter_pid;
+	int32_t injector_pid;
+	int32_t spare_pid;		    /* becomes the pager when that dies; 0: nobody does */
 	uint64_t local_bytes, remote_bytes; /* the caps; local_bytes is written by the pager */
 	uint64_t least_local_bytes;	    /* what the local cap may be lowered to */
 	uint64_t start_ns;		    /* CLOCK_MONOTONIC */
@@ -87,6 +91,8 @@ struct run_header {
 	uint64_t ranges_registered; /* total */
 	uint64_t pager_rss_peak_bytes;
 	uint64_t pager_beats; /* atomic: its rounds */
+	uint64_t takeovers;   /* pagers that went on from a dead one; the supervisor counts */
+	char no_takeover[80]; /* why a dead pager can't be replaced; empty: it can */
 	uint64_t unmanaged_bytes;
 	char unmanaged_why[64];			      /* of the last one left unmanaged */
 	uint32_t fast;				      /* enum run_fast */
@@ -142,7 +148,7 @@ struct run_table {
 	struct run_proc proc[RUN_PROCS];
 };
 _Static_assert(sizeof(struct run_header) <= RUN_JOURNAL_OFF, "no room");
-_Static_assert(RUN_TABLE_OFF + sizeof(struct run_table) <= RUN_HEADER_BYTES, "no room");
+_Static_assert(RUN_TABLE_OFF + sizeof(struct run_table) <= RUN_KEPT_OFF, "no room");
 
 enum ctl_type {
 	/* pager -> supervisor */
@@ -179,6 +185,8 @@ struct pager_args {
 	int supervisor_pidfd;
 	int private_server_fd; /* connected socket, or -1 */
 	int dev_userfaultfd;
+	int turn_fd;   /* readable when the spare's turn has come */
+	bool takeover; /* of what a dead pager has left */
 };
 
 /* The pager's whole life; returns its exit status. Runs in its own process

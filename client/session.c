@@ -201,7 +201,28 @@ static int share_out(const struct run_config *cfg, uint64_t *share)
 	return open || !left ? 0 : too_small(cfg);
 }
 
-int session_open_store(const struct run_config *cfg, int sock_fd, struct store **out)
+static bool survives(const char *text)
+{
+	struct spec *spec = NULL;
+	const struct store_type *type = spec_parse(text, &spec) ? NULL : type_of(spec->scheme);
+	bool is = type && type->survives;
+
+	spec_free(spec);
+	return is;
+}
+
+const char *session_no_takeover(const struct run_config *cfg)
+{
+	if (cfg->record_path)
+		return "what was recorded would be lost";
+	for (unsigned int i = 0; i < cfg->nr_servers; i++)
+		if (!survives(cfg->server[i]))
+			return "the connection to the memory server can't be handed over";
+	return "";
+}
+
+int session_open_store(const struct run_config *cfg, int sock_fd, struct store_keep *keep,
+		       struct store **out)
 {
 	struct store_open_args args = {
 		.bytes = cfg->remote_bytes,
@@ -215,6 +236,7 @@ int session_open_store(const struct run_config *cfg, int sock_fd, struct store *
 	int err = 0;
 	unsigned int n = 0;
 
+	args.keep = keep;
 	if (!cfg->nr_servers)
 		return store_shm_type.open(NULL, &args, out);
 	args.sock_fd = -1;
@@ -225,6 +247,7 @@ int session_open_store(const struct run_config *cfg, int sock_fd, struct store *
 		return err;
 	for (; n < cfg->nr_servers && !err; n++) {
 		args.bytes = share[n];
+		args.keep = &keep[n];
 		err = open_spec(cfg->server[n], &args, &part[n]);
 	}
 	if (!err)

@@ -30,9 +30,13 @@ int session_probe(const char *text, unsigned int timeout_ms, uint64_t *free_byte
 		  uint64_t *capacity_bytes) __attribute__((warn_unused_result));
 
 /* Opens what the configuration names, or the private server behind @sock_fd
- * (taken). 0 and returns owned; -errno with err text. */
-int session_open_store(const struct run_config *cfg, int sock_fd, struct store **out)
-	__attribute__((warn_unused_result));
+ * (taken). @keep: RUN_MAX_SERVERS of them, what stores leave to the next process, or have
+ * left. 0 and returns owned; -errno with err text. */
+int session_open_store(const struct run_config *cfg, int sock_fd, struct store_keep *keep,
+		       struct store **out) __attribute__((warn_unused_result));
+
+/* Why another process can't go on with what the configuration names; "": it can. */
+const char *session_no_takeover(const struct run_config *cfg);
 
 /* What decides, as the configuration says: a policy by its name, and above it recording, or
  * going by a recording. Once. 0; -errno with err text. */

@@ -105,7 +105,7 @@ void supervisor_lost(struct supervisor *s, const char *why)
 	supervisor_event(s, json_pack("{s:s, s:s}", "event", "lost", "reason", why));
 }
 
-static void skip_add(struct supervisor *s, pid_t pid)
+void supervisor_skip(struct supervisor *s, pid_t pid)
 {
 	if (pid > 0 && s->nr_skip < SUPERVISOR_MAX_SKIP)
 		s->skip[s->nr_skip++] = pid;
@@ -116,6 +116,14 @@ static void skip_del(struct supervisor *s, pid_t pid)
 	for (size_t i = 0; i < s->nr_skip; i++)
 		if (s->skip[i] == pid)
 			s->skip[i] = s->skip[--s->nr_skip];
+}
+
+/* A thread of the job may be stopped, and in the middle of a call that is not its own. */
+static void injector_died(struct supervisor *s)
+{
+	s->header->injector_pid = 0;
+	if (s->phase == PHASE_RUNNING)
+		s->injector_lost = true;
 }
 
 void supervisor_reap(struct supervisor *s)
@@ -134,6 +142,10 @@ void supervisor_reap(struct supervisor *s)
 			s->exporter_pid = 0;
 			print_line("metrics are no longer served: their process has ended");
 		}
+		if (pid == s->header->spare_pid)
+			s->header->spare_pid = 0;
+		if (pid == s->header->injector_pid)
+			injector_died(s);
 		if (pid == s->pager_pid) {
 			s->pager_pid = 0;
 			s->pager_status = status;
@@ -152,7 +164,7 @@ static void skip_older_children(struct supervisor *s)
 
 	if (!jobtree_list(&t, &pid, &nr))
 		for (size_t i = 0; i < nr; i++)
-			skip_add(s, pid[i]);
+			supervisor_skip(s, pid[i]);
 	free(pid);
 }
 
@@ -252,13 +264,14 @@ static int supervisor_open(struct supervisor *s)
 	if (s->cfg->nr_servers == 0)
 		err = server_start(s);
 	s->header->server_pid = s->server_pid;
-	skip_add(s, s->server_pid);
+	supervisor_skip(s, s->server_pid);
 	if (!err)
 		err = exporter_start(s);
-	skip_add(s, s->exporter_pid);
+	supervisor_skip(s, s->exporter_pid);
 	if (!err)
 		err = pager_start(s);
-	skip_add(s, s->pager_pid);
+	supervisor_skip(s, s->pager_pid);
+	supervisor_skip(s, s->header->spare_pid);
 	print_open(); /* a thread: only after the pager was cloned */
 	return err;
 }
@@ -268,7 +281,8 @@ static int supervisor_open(struct supervisor *s)
 static void pager_died(struct supervisor *s)
 {
 	int st = s->pager_status;
-	char how[64];
+	const char *why_not;
+	char how[64], why[160];
 
 	pager_read(s); /* its last words */
 	if (s->failed || s->pager_finished)
@@ -277,10 +291,16 @@ static void pager_died(struct supervisor *s)
 		snprintf(how, sizeof(how), "the pager was killed by signal %d", WTERMSIG(st));
 	else
 		snprintf(how, sizeof(how), "the pager ended with status %d", WEXITSTATUS(st));
-	if (s->phase == PHASE_STARTING)
+	if (s->phase == PHASE_STARTING) {
 		supervisor_fail(s, RUN_EXIT_FAILED, "%s", how);
-	else
-		supervisor_lost(s, how);
+		return;
+	}
+	if (s->phase == PHASE_FINISHING) /* the job needs nobody any more */
+		return;
+	if (pager_replace(s, how, &why_not))
+		return;
+	snprintf(why, sizeof(why), "%s, and no other can take over: %s", how, why_not);
+	supervisor_lost(s, why);
 }
 
 /* A round of the loop: waits for something to happen, then sees to it. */
@@ -304,6 +324,8 @@ static void supervisor_round(struct supervisor *s, int timeout_ms)
 		job_exec_read(s);
 	if (p[0].revents)
 		signal_read(s);
+	if (s->injector_lost && s->phase == PHASE_RUNNING)
+		supervisor_lost(s, "what places agents in its processes has died");
 	if (!s->pager_pid)
 		pager_died(s);
 }
@@ -355,6 +377,7 @@ static void supervisor_finish(struct supervisor *s)
 		ctl_send(s->ctl_fd, CTL_FINISH, 0, NULL);
 	while (s->pager_pid && !s->pager_finished && supervisor_now_ms() < end_ms)
 		supervisor_round(s, TICK_MS);
+	pager_helpers_end(s);
 	pager_end(s);
 	server_end(s);
 	exporter_end(s);

@@ -35,6 +35,10 @@ struct supervisor {
 	pid_t pager_pid;  /* 0: not running */
 	int pager_status; /* of wait(2) */
 	bool pager_finished;
+	bool injector_lost;
+	int turn_fd; /* the spare's turn has come */
+	uint64_t pager_ready_ms, pager_lost_ms;
+	unsigned int short_lives; /* pagers that died right after they had begun */
 
 	pid_t server_pid; /* 0: none, or ended */
 	int server_sock, server_log_fd;
@@ -80,6 +84,9 @@ void supervisor_fail(struct supervisor *s, int status, const char *fmt, ...)
 /* As supervisor_fail(), and no process of the job may go on. */
 void supervisor_lost(struct supervisor *s, const char *why);
 
+/* A child that is not the job's. */
+void supervisor_skip(struct supervisor *s, pid_t pid);
+
 struct jobtree supervisor_tree(const struct supervisor *s);
 void supervisor_reap(struct supervisor *s);
 
@@ -90,6 +97,10 @@ void supervisor_event(struct supervisor *s, json_t *obj);
 int pager_start(struct supervisor *s);
 void pager_read(struct supervisor *s); /* its messages */
 void pager_end(struct supervisor *s);
+/* The pager has died, as @how says: the spare goes on in its place. False: why not. */
+bool pager_replace(struct supervisor *s, const char *how, const char **why_not);
+/* Nobody waits for its turn any more, nor is asked for an agent. */
+void pager_helpers_end(struct supervisor *s);
 
 /* supervisor_server.c: the private memory server */
 int server_start(struct supervisor *s);

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * supervisor_pager: the pager's process. It shares the descriptor table, so
- * that a userfaultfd it was just handed by the kernel outlives it, and
- * nothing else: memory is copied, session and process group are its own.
+ * supervisor_pager: the pager's process, and the spare one that becomes the pager when that
+ * dies. It shares the descriptor table, so that a userfaultfd it was just handed by the
+ * kernel outlives it, and nothing else: memory is copied, session and process group are its
+ * own.
  */
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +27,26 @@
 #define PAGER_STACK_BYTES MIB(8)
 #define PAGER_EXIT_MS	  2000
 
+/*
+ * What the pager's process and the one that waits to follow it start with. Both are made
+ * before there is a thread here, and the next one that waits by the one that has ceased to:
+ * a process made beside threads could find their locks held for ever.
+ */
+static struct pager_args start;
+
+static pid_t spawn(int (*entry)(void *), int flags)
+{
+	char *stack = mmap(NULL, PAGER_STACK_BYTES, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+	pid_t pid;
+
+	if (stack == MAP_FAILED)
+		return -1;
+	pid = clone(entry, stack + PAGER_STACK_BYTES, flags | CLONE_FILES | SIGCHLD, &start);
+	munmap(stack, PAGER_STACK_BYTES); /* it has its own copy */
+	return pid;
+}
+
 /* Signals stay blocked: whoever ends a whole session or service by signal
  * means the job, and the job may take its time. */
 static int pager_entry(void *arg)
@@ -32,30 +56,92 @@ static int pager_entry(void *arg)
 	_exit(pager_main(arg));
 }
 
+/* Waits for its turn, and is the pager from then on. */
+static int spare_entry(void *arg)
+{
+	struct pager_args *args = arg;
+	uint64_t turn;
+	pid_t next;
+
+	setsid();
+	prctl(PR_SET_NAME, "rmem-spare");
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	args->header->spare_pid = getpid();
+	if (read(args->turn_fd, &turn, sizeof(turn)) != (ssize_t)sizeof(turn))
+		_exit(EXIT_FAILURE);
+	next = spawn(spare_entry, CLONE_PARENT);
+	args->header->spare_pid = next > 0 ? next : 0;
+	prctl(PR_SET_PDEATHSIG, 0);
+	prctl(PR_SET_NAME, "rmem-pager");
+	args->takeover = true;
+	_exit(pager_main(args));
+}
+
 int pager_start(struct supervisor *s)
 {
-	struct pager_args args = {
+	s->turn_fd = eventfd(0, EFD_CLOEXEC);
+	if (s->turn_fd < 0)
+		return err_set(-errno, "eventfd: %s", strerror(errno));
+	start = (struct pager_args){
 		.cfg = s->cfg,
 		.header = s->header,
 		.ctl_fd = s->pager_ctl_fd,
 		.supervisor_pidfd = s->self_pidfd,
 		.private_server_fd = s->server_sock,
 		.dev_userfaultfd = s->dev_fd,
+		.turn_fd = s->turn_fd,
 	};
-	char *stack = mmap(NULL, PAGER_STACK_BYTES, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-	int err = 0;
-
-	if (stack == MAP_FAILED)
-		return err_set(-errno, "no stack for the pager: %s", strerror(errno));
-	s->pager_pid = clone(pager_entry, stack + PAGER_STACK_BYTES, CLONE_FILES | SIGCHLD, &args);
-	if (s->pager_pid < 0) {
-		err = err_set(-errno, "no process for the pager: %s", strerror(errno));
-		s->pager_pid = 0;
+	s->header->spare_pid = spawn(spare_entry, 0);
+	if (s->header->spare_pid > 0)
+		s->pager_pid = spawn(pager_entry, 0);
+	if (s->pager_pid <= 0 || s->header->spare_pid <= 0) {
+		s->pager_pid = s->header->spare_pid = 0;
+		return err_set(-errno, "no process for the pager: %s", strerror(errno));
 	}
 	s->header->pager_pid = s->pager_pid;
-	munmap(stack, PAGER_STACK_BYTES); /* the pager has its own copy */
-	return err;
+	return 0;
+}
+
+/* ---- another pager ---- */
+
+/* One that died again and again right after it had begun meets what its successor would. */
+#define SHORT_LIFE_MS 10U
+#define SHORT_LIVES   5U
+
+static const char *why_no_takeover(struct supervisor *s, int status)
+{
+	uint64_t now = supervisor_now_ms();
+
+	if (s->header->no_takeover[0])
+		return s->header->no_takeover;
+	if (!WIFSIGNALED(status) || WTERMSIG(status) == SIGABRT)
+		return "what it had found can't be relied on";
+	if (!s->header->spare_pid)
+		return "nobody was there to follow it";
+	s->short_lives = now - s->pager_ready_ms < SHORT_LIFE_MS ? s->short_lives + 1 : 0;
+	return s->short_lives > SHORT_LIVES ? "it died again and again" : NULL;
+}
+
+bool pager_replace(struct supervisor *s, const char *how, const char **why_not)
+{
+	uint64_t turn = 1;
+
+	*why_not = why_no_takeover(s, s->pager_status);
+	if (*why_not)
+		return false;
+	s->pager_pid = s->header->pager_pid = s->header->spare_pid;
+	s->header->takeovers++;
+	s->pager_lost_ms = supervisor_now_ms();
+	print_line("%s: another takes over", how);
+	return write(s->turn_fd, &turn, sizeof(turn)) == (ssize_t)sizeof(turn);
+}
+
+void pager_helpers_end(struct supervisor *s)
+{
+	if (s->header && s->header->spare_pid > 0)
+		kill(s->header->spare_pid, SIGKILL);
+	if (s->header && s->header->injector_pid > 0)
+		kill(s->header->injector_pid, SIGKILL);
 }
 
 static void status_text(struct supervisor *s, const char *text)
@@ -66,11 +152,25 @@ static void status_text(struct supervisor *s, const char *text)
 		supervisor_event(s, obj);
 }
 
+static void on_takeover(struct supervisor *s)
+{
+	uint64_t took_ms = s->pager_ready_ms - s->pager_lost_ms;
+
+	supervisor_skip(s, s->header->spare_pid);
+	print_line("the new pager goes on after %lu ms", (unsigned long)took_ms);
+	supervisor_event(s, json_pack("{s:s, s:i, s:I}", "event", "takeover", "pager_pid",
+				      (int)s->pager_pid, "ms", (json_int_t)took_ms));
+}
+
 static void on_ready(struct supervisor *s)
 {
+	s->pager_ready_ms = supervisor_now_ms();
+	if (s->phase == PHASE_RUNNING)
+		on_takeover(s);
 	if (s->phase != PHASE_STARTING)
 		return;
 	s->phase = PHASE_RUNNING;
+	supervisor_skip(s, s->header->injector_pid);
 	supervisor_event(s, json_pack("{s:s, s:i, s:I, s:I}", "event", "ready", "pager_pid",
 				      (int)s->pager_pid, "local_bytes",
 				      (json_int_t)s->cfg->local_bytes, "remote_bytes",
@@ -84,7 +184,10 @@ static void on_message(struct supervisor *s, const struct ctl_msg *m)
 		on_ready(s);
 		break;
 	case CTL_FAILED:
-		supervisor_fail(s, RUN_EXIT_FAILED, "%s", m->text);
+		if (s->phase == PHASE_STARTING)
+			supervisor_fail(s, RUN_EXIT_FAILED, "%s", m->text);
+		else
+			supervisor_lost(s, m->text);
 		break;
 	case CTL_LOG:
 		print_line("%s", m->text);

@@ -96,12 +96,13 @@ static json_t *json_processes(const struct run_header *h)
 	char why[256];
 
 	print_escape(why, sizeof(why), h->unmanaged_why);
-	return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:s}, s:{s:I, s:I}, s:I, s:{s:I}}",
+	return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:s}, s:{s:I, s:I}, s:I, s:{s:I}, s:I}",
 			 "processes", "now", N(h->processes), "peak", N(h->processes_peak),
 			 "managed", N(h->managed), "unmanaged", N(h->unmanaged), "unmanaged_bytes",
 			 N(h->unmanaged_bytes), "unmanaged_why", why, "agents", "now", N(h->agents),
 			 "total", N(h->agents_total), "ranges_registered", N(h->ranges_registered),
-			 "pager", "rss_peak_bytes", N(h->pager_rss_peak_bytes));
+			 "pager", "rss_peak_bytes", N(h->pager_rss_peak_bytes), "takeovers",
+			 N(h->takeovers));
 }
 
 static json_t *json_fast(const struct run_header *h)

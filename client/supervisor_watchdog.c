@@ -2,7 +2,7 @@
 /*
  * supervisor_watchdog: a pager that is there and does nothing holds the job for ever, and
  * nobody hears of it. It counts its rounds, 20 a second at least; when the count has stood
- * still for ten seconds the job is stopped, and the pager does not go on either.
+ * still for ten seconds it is killed, and goes the way of all dead pagers.
  */
 #include <signal.h>
 
@@ -35,6 +35,7 @@ void watchdog_tick(struct supervisor *s)
 	s->still_ms += since < SEEN_MS ? since : SEEN_MS;
 	if (s->still_ms < HANG_MS || is_traced(s->pager_pid))
 		return;
+	print_line("the pager has done nothing for 10 s: it is killed");
+	s->still_ms = 0;
 	kill(s->pager_pid, SIGKILL);
-	supervisor_lost(s, "the pager has done nothing for 10 s");
 }

@@ -137,6 +137,16 @@ static int check_hello(struct client *c, const struct server *s, const struct wi
 	return 0;
 }
 
+static void fill_welcome(const struct client *c, const struct server *s, struct wire_welcome *w)
+{
+	*w = (struct wire_welcome){.version = WIRE_VERSION_MAX,
+				   .session = c->session->id,
+				   .slab_bytes = SLAB_BYTES,
+				   .capacity_bytes = s->bank.capacity_bytes,
+				   .free_bytes = bank_free_bytes(&s->bank)};
+	memcpy(w->token, c->session->token, WIRE_TOKEN_BYTES);
+}
+
 static int on_hello(struct client *c, struct server *s, const struct wire_msg *in)
 {
 	struct wire_msg m = {.type = WIRE_WELCOME, .request = in->request};
@@ -158,12 +168,7 @@ static int on_hello(struct client *c, struct server *s, const struct wire_msg *i
 	log_info("client name=%s %s session=%llu reserved=%s", c->name, c->who,
 		 (unsigned long long)c->session->id,
 		 units_format_size(size, sizeof(size), in->hello.wanted_bytes));
-	m.welcome = (struct wire_welcome){.version = WIRE_VERSION_MAX,
-					  .session = c->session->id,
-					  .slab_bytes = SLAB_BYTES,
-					  .capacity_bytes = s->bank.capacity_bytes,
-					  .free_bytes = bank_free_bytes(&s->bank)};
-	memcpy(m.welcome.token, c->session->token, WIRE_TOKEN_BYTES);
+	fill_welcome(c, s, &m.welcome);
 	return send_msg(c, &m, -1);
 }
 
@@ -199,6 +204,39 @@ static int on_lease(struct client *c, struct server *s, const struct wire_msg *i
 	return rc;
 }
 
+/*
+ * On a socket the process at the other end may be another, since the one before has died and
+ * left it the descriptor. It says HELLO as that one did, and gets the same session, and by
+ * LEASE the same slabs.
+ */
+static int on_hello_again(struct client *c, struct server *s, const struct wire_msg *in)
+{
+	struct wire_msg m = {.type = WIRE_WELCOME, .request = in->request};
+
+	if (in->hello.wanted_bytes != c->session->tenant.reserved_bytes)
+		return client_refuse(c, -EPROTO, in->request, WIRE_ERR_SEQUENCE,
+				     "a second HELLO on one connection, and not the same");
+	log_info("client name=%s %s session=%llu goes on in another process", c->name, c->who,
+		 (unsigned long long)c->session->id);
+	c->has_joined = true;
+	c->nr_told = 0;
+	fill_welcome(c, s, &m.welcome);
+	return send_msg(c, &m, -1);
+}
+
+static int tell_slab_again(struct client *c, uint64_t request)
+{
+	const struct tenant *t = &c->session->tenant;
+	struct wire_msg m = {
+		.type = WIRE_LEASED, .request = request, .leased.access = access_of(c)};
+
+	if (c->nr_told == t->nr_slabs)
+		return -ENOENT;
+	m.leased.slab = t->slab[c->nr_told].id;
+	m.leased.bytes = t->slab[c->nr_told].bytes;
+	return send_msg(c, &m, t->slab[c->nr_told++].fd);
+}
+
 /* A connection by RDMA has keys of its own to slabs that were leased before it came. */
 static int on_lease_again(struct client *c, const struct wire_msg *in)
 {
@@ -207,10 +245,12 @@ static int on_lease_again(struct client *c, const struct wire_msg *in)
 
 	for (uint32_t i = 0; i < in->lease.nr_slabs && !rc; i++) {
 		m.leased = (struct wire_leased){.access = WIRE_ACCESS_RDMA};
-		rc = nic_lease_again(c, &m.leased);
+		rc = c->verbs ? nic_lease_again(c, &m.leased) : tell_slab_again(c, in->request);
 		if (rc == -ENOENT)
 			return client_refuse(c, -EPROTO, in->request, WIRE_ERR_SEQUENCE,
 					     "more slabs than were leased before");
+		if (!c->verbs)
+			continue;
 		rc = rc ? client_refuse(c, rc, in->request, WIRE_ERR_INTERNAL, err_text(rc))
 			: send_msg(c, &m, -1);
 	}
@@ -272,6 +312,8 @@ int client_answer(struct client *c, struct server *s, const struct wire_msg *in)
 {
 	switch (in->type) {
 	case WIRE_HELLO:
+		if (said_hello(c) && access_of(c) == WIRE_ACCESS_DESCRIPTOR)
+			return on_hello_again(c, s, in);
 		return on_hello(c, s, in);
 	case WIRE_BYE:
 		return -EPIPE;

@@ -23,7 +23,7 @@ struct client {
 	struct verbs_conn *verbs; /* of one by RDMA, or NULL; neither: shm */
 	bool is_refused;	  /* it may hear why, and is not listened to */
 	bool is_broken;		  /* by RDMA: another may come in its place */
-	bool has_joined;	  /* by RDMA: a session that was there */
+	bool has_joined;	  /* a session that was there: by RDMA, or shm's in a new process */
 	size_t nr_told;		  /* slabs of it that this connection has keys to */
 	struct session *session;  /* NULL: no HELLO yet, or over */
 	uint64_t deadline_ns;	  /* for its HELLO, or to be gone; 0: none */

@@ -10,10 +10,11 @@
  *	spaces.c     the spaces, and commands to their agents
  *	messages.c   userfaultfd messages
  *	take.c       what takes pages out where userfaultfd can't
- *	injector.c   the thread that puts agents into processes
+ *	injector.c   the process that puts agents into processes
  *	ops.c        the core's table
+ *	adopt.c      what a dead pager has left
  *
- * Everything on the pager's thread, but the injector's own loop.
+ * Everything on the pager's thread, but the injector's own loop, in its process.
  */
 #ifndef RMEM_CAPTURE_CAPTURE_H
 #define RMEM_CAPTURE_CAPTURE_H
@@ -42,6 +43,7 @@ struct command {
 };
 
 struct aspace {
+	bool used; /* one of struct capture_kept: by a space */
 	space_id id;
 	pid_t pid; /* a process that lives in it; 0 not known */
 	struct aspace *next;
@@ -112,15 +114,57 @@ struct process {
 
 /* Where messages are read to: shared memory, so that no message is lost with
  * the process that read it. */
-#define JOURNAL_MSGS 32U
+#define JOURNAL_MSGS   32U
+#define JOURNAL_WIPED  64U
+#define JOURNAL_UNREAD UINT32_MAX /* in .nr: as many as have an event */
 struct journal {
 	uint32_t space, nr, next;
+	uint64_t mark; /* core_marked() when they were read: each event adds one */
 	struct uffd_msg msg[JOURNAL_MSGS];
+	uint32_t nr_wiped; /* what a fork among them does not hand on; more than fit: not known */
+	struct vma_span wiped[JOURNAL_WIPED];
+};
+_Static_assert(RUN_JOURNAL_OFF + sizeof(struct journal) <= RUN_TABLE_OFF, "no room");
+
+enum inject_state { INJECT_FREE, INJECT_ASKED, INJECT_DONE };
+
+/* An agent for a process, or a look at its threads. */
+struct inject_request {
+	uint32_t state; /* atomic, enum inject_state */
+	pid_t pid;
+	uint64_t seq;
+	uint32_t space; /* a forked one's, or 0 */
+	bool quiesce;	/* no agent is wanted, only a look at the threads */
+	int quiesced;
+	int uffd_job;
+	/* answer */
+	struct agent agent; /* its ring is to be mapped */
+	int wake_fd;
+	enum inject_refusal why;
+	char text[160];
+};
+
+#define INJECT_REQUESTS 64U
+struct injector {
+	uint32_t current; /* atomic: space that is being entered, or 0 */
+	int event_fd, todo_fd, dev_fd, done_fd;
+	bool no_move;
+	uint64_t seq;
+	struct inject_request request[INJECT_REQUESTS];
+};
+
+/* Shared memory, at the same address in the next pager; descriptors are shared, too. */
+#define KEPT_SPACES 4096U
+struct capture_kept {
+	uint32_t next_space;
+	int epoll_fd, done_fd;
+	struct injector injector;
+	unsigned int hint; /* where to look for a free one */
+	struct aspace space[KEPT_SPACES];
 };
 
 #define LOOKS 4U
 
-struct injector;
 struct table;
 struct fast;
 struct bpf_pins;
@@ -128,6 +172,7 @@ struct bpf_pins;
 struct capture {
 	struct core *core;
 	struct run_header *header;
+	struct capture_kept *kept;
 	struct journal *journal;
 	int epoll_fd;
 	int done_fd; /* agents write here when they answered */
@@ -135,11 +180,10 @@ struct capture {
 	int loadavg_fd;
 	pid_t root_pid; /* the supervisor (or the attached process): its descendants are the job */
 	bool root_counts;
-	pid_t skip[3]; /* pager, private server ...: never the job's */
+	pid_t skip[5]; /* pager, private server ...: never the job's */
 	uint64_t cap_bytes;
 	struct aspace *spaces;
 	struct process *procs;
-	uint32_t next_space;
 	pid_t last_pid, older_pid; /* last given out at the last look and the one before */
 	unsigned int nr_running;   /* on the whole machine, all the time lately */
 	unsigned int running[LOOKS], nr_looks; /* at the last looks */
@@ -175,6 +219,8 @@ void priority_apart(struct aspace *sp);
 /* ---- spaces.c ---- */
 struct aspace *aspace_find(const struct capture *cp, space_id id);
 struct aspace *aspace_new(struct capture *cp, int uffd, pid_t pid);
+int aspace_watch(struct capture *cp, struct aspace *sp); /* by epoll; 0 or -errno */
+void aspace_free(struct aspace *sp);
 int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent, int wake_fd);
 void aspace_gone(struct capture *cp, struct aspace *sp);
 void aspaces_bury(struct capture *cp);		  /* free the dead ones */
@@ -206,6 +252,8 @@ void aspace_guard_shared(struct capture *cp, struct aspace *sp, pid_t threads_of
 
 /* ---- messages.c ---- */
 void messages_read(struct capture *cp, struct aspace *sp);
+/* Events that a dead pager has read and not given to the core. */
+void messages_again(struct capture *cp);
 /* Those that take.c has read, as if read now. */
 void messages_give(struct capture *cp, struct aspace *sp, const struct uffd_msg *msg,
 		   unsigned int nr);
@@ -214,6 +262,11 @@ void messages_give(struct capture *cp, struct aspace *sp, const struct uffd_msg 
 /* Register what is new in the space's mappings, as a whole. 0 or -errno. */
 int aspace_register(struct capture *cp, struct aspace *sp);
 void aspace_register_some(struct capture *cp); /* of all spaces, as they need it */
+
+/* ---- adopt.c ---- */
+/* Goes on with the spaces that a dead pager has left, whose core was taken over; @cp is open
+ * and has no spaces yet. 0; -errno with err text. */
+int capture_adopt(struct capture *cp) __attribute__((warn_unused_result));
 
 /* ---- processes.c ---- */
 void processes_poll(struct capture *cp);
@@ -236,7 +289,11 @@ int injector_start(struct capture *cp);
 int injector_fd(const struct capture *cp);
 /* core_quiesced() follows. 0 or -ENOMEM. */
 int injector_quiesce(struct capture *cp, struct aspace *sp);
-void injector_ask(struct capture *cp, pid_t pid, struct aspace *sp);
+/* 0; -EAGAIN: too many are asked for, try again. */
+int injector_ask(struct capture *cp, pid_t pid, struct aspace *sp);
+bool injector_has(const struct capture *cp, pid_t pid, space_id space); /* an agent to make */
+/* It has made the space's agent, and nobody has taken it from there. */
+bool injector_has_made(const struct capture *cp, const struct aspace *sp);
 /* The space that is being entered must not wait for room. */
 void injector_let_through(struct capture *cp);
 bool injector_busy(const struct capture *cp); /* something of the job is stopped by us */

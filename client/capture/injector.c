@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The thread that puts agents into processes. Stopping a process may take as
+ * The process that puts agents into processes. Stopping a process may take as
  * long as it takes the pager to answer its faults (one that is inside exec,
- * say), so the pager can't do it itself.
+ * say), so the pager can't do it itself; and who stops a thread must live until
+ * that runs again, whatever happens to the pager. It shares its descriptors with
+ * all of rmem, and memory by struct injector, where a new pager finds what the one
+ * before has asked for.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -18,35 +23,14 @@
 #include "client/capture/quiesce.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/units.h"
 
 #define INJECT_TIMEOUT_MS 2000
+#define STACK_BYTES	  MIB(1)
 
-struct request {
-	struct request *next;
-	pid_t pid;
-	uint32_t space; /* a forked one's, or 0 */
-	bool quiesce;	/* no agent is wanted, only a look at the threads */
-	int quiesced;
-	int uffd_job;
-	/* answer */
-	struct agent agent;
-	int wake_fd;
-	enum inject_refusal why;
-	char text[160];
-};
+/* ---- in its process ---- */
 
-struct injector {
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t work;
-	struct request *todo, *done;
-	uint32_t current;   /* atomic: space that is being entered, or 0 */
-	unsigned int asked; /* not yet reaped; pager's thread only */
-	int event_fd, dev_fd, done_fd;
-	bool no_move;
-};
-
-static void inject_one(const struct injector *in, struct request *r)
+static void inject_one(const struct injector *in, struct inject_request *r)
 {
 	int wake[2];
 	struct inject_args args = {.pid = r->pid,
@@ -65,6 +49,7 @@ static void inject_one(const struct injector *in, struct request *r)
 		snprintf(r->text, sizeof(r->text), "%s", err_text(-EIO));
 		close(wake[1]);
 	} else {
+		munmap(r->agent.ring, PAGE_BYTES); /* the pager maps it for itself */
 		r->why = REFUSE_NONE;
 		fcntl(wake[1], F_SETFL, O_NONBLOCK);
 		r->wake_fd = wake[1];
@@ -72,51 +57,96 @@ static void inject_one(const struct injector *in, struct request *r)
 	close(wake[0]);
 }
 
-static void *injector_loop(void *arg)
+static uint32_t state_of(const struct inject_request *r)
+{
+	return __atomic_load_n(&r->state, __ATOMIC_ACQUIRE);
+}
+
+static void set_state(struct inject_request *r, enum inject_state state)
+{
+	__atomic_store_n(&r->state, state, __ATOMIC_RELEASE);
+}
+
+/* What was asked for first. */
+static struct inject_request *next_asked(struct injector *in)
+{
+	struct inject_request *best = NULL;
+
+	for (unsigned int i = 0; i < INJECT_REQUESTS; i++) {
+		struct inject_request *r = &in->request[i];
+
+		if (state_of(r) == INJECT_ASKED && (!best || r->seq < best->seq))
+			best = r;
+	}
+	return best;
+}
+
+static int injector_main(void *arg)
 {
 	struct injector *in = arg;
+	uint64_t n = 1;
 
+	setsid();
 	prctl(PR_SET_NAME, "rmem-injector");
-	for (;;) {
-		struct request *r;
-		uint64_t one = 1;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (read(in->todo_fd, &n, sizeof(n)) == (ssize_t)sizeof(n)) {
+		struct inject_request *r;
 
-		pthread_mutex_lock(&in->lock);
-		while (!in->todo)
-			pthread_cond_wait(&in->work, &in->lock);
-		r = in->todo;
-		in->todo = r->next;
-		pthread_mutex_unlock(&in->lock);
-		__atomic_store_n(&in->current, r->space, __ATOMIC_SEQ_CST);
-		if (r->quiesce)
-			r->quiesced = quiesce_process(r->pid);
-		else
-			inject_one(in, r);
-		__atomic_store_n(&in->current, 0, __ATOMIC_SEQ_CST);
-		pthread_mutex_lock(&in->lock);
-		r->next = in->done;
-		in->done = r;
-		pthread_mutex_unlock(&in->lock);
-		if (write(in->event_fd, &one, sizeof(one)) < 0)
-			return NULL;
+		while ((r = next_asked(in))) {
+			__atomic_store_n(&in->current, r->space, __ATOMIC_SEQ_CST);
+			if (r->quiesce)
+				r->quiesced = quiesce_process(r->pid);
+			else
+				inject_one(in, r);
+			__atomic_store_n(&in->current, 0, __ATOMIC_SEQ_CST);
+			set_state(r, INJECT_DONE);
+			n = 1;
+			if (write(in->event_fd, &n, sizeof(n)) < 0)
+				return EXIT_FAILURE;
+		}
 	}
+	return EXIT_FAILURE;
+}
+
+/* ---- in the pager ---- */
+
+/* The supervisor's child, as the pager is, before there are threads here. */
+static int spawn(struct injector *in)
+{
+	char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+	pid_t pid;
+
+	if (stack == MAP_FAILED)
+		return -ENOMEM;
+	pid = clone(injector_main, stack + STACK_BYTES, CLONE_FILES | CLONE_PARENT | SIGCHLD, in);
+	munmap(stack, STACK_BYTES); /* it has its own copy */
+	return pid < 0 ? -errno : pid;
 }
 
 int injector_start(struct capture *cp)
 {
-	struct injector *in = calloc(1, sizeof(*in));
+	struct injector *in = &cp->kept->injector;
+	int pid;
 
-	if (!in)
-		return -ENOMEM;
-	pthread_mutex_init(&in->lock, NULL);
-	pthread_cond_init(&in->work, NULL);
+	cp->injector = in;
+	if (cp->header->injector_pid) { /* of a pager before, which may have read these */
+		uint64_t one = 1;
+
+		return write(in->todo_fd, &one, sizeof(one)) < 0 ||
+				       write(in->event_fd, &one, sizeof(one)) < 0
+			       ? err_set(-errno, "eventfd: %s", strerror(errno))
+			       : 0;
+	}
 	in->dev_fd = cp->dev_userfaultfd;
 	in->done_fd = cp->done_fd;
 	in->no_move = !cp->has_move;
 	in->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	cp->injector = in;
-	if (in->event_fd < 0 || pthread_create(&in->thread, NULL, injector_loop, in))
-		return err_set(-EAGAIN, "no thread to place agents with");
+	in->todo_fd = eventfd(0, EFD_CLOEXEC);
+	pid = in->event_fd < 0 || in->todo_fd < 0 ? -errno : spawn(in);
+	if (pid < 0)
+		return err_set(pid, "no process to place agents with: %s", strerror(-pid));
+	cp->header->injector_pid = cp->skip[4] = pid;
 	return 0;
 }
 
@@ -125,46 +155,43 @@ int injector_fd(const struct capture *cp)
 	return cp->injector->event_fd;
 }
 
-static void queue(struct injector *in, struct request *r)
+/* -EAGAIN: too many are waiting. */
+static int queue(struct injector *in, const struct inject_request *what)
 {
-	struct request **at = &in->todo;
+	uint64_t one = 1;
 
-	in->asked++;
-	pthread_mutex_lock(&in->lock);
-	while (*at)
-		at = &(*at)->next;
-	*at = r;
-	pthread_cond_signal(&in->work);
-	pthread_mutex_unlock(&in->lock);
+	for (unsigned int i = 0; i < INJECT_REQUESTS; i++) {
+		struct inject_request *r = &in->request[i];
+
+		if (state_of(r) != INJECT_FREE)
+			continue;
+		*r = *what;
+		r->seq = ++in->seq;
+		set_state(r, INJECT_ASKED);
+		return write(in->todo_fd, &one, sizeof(one)) < 0 ? -errno : 0;
+	}
+	return -EAGAIN;
 }
 
-void injector_ask(struct capture *cp, pid_t pid, struct aspace *sp)
+int injector_ask(struct capture *cp, pid_t pid, struct aspace *sp)
 {
-	struct request *r = calloc(1, sizeof(*r));
+	struct inject_request r = {.pid = pid, .uffd_job = -1};
+	int err;
 
-	if (!r)
-		return;
-	r->pid = pid;
-	r->uffd_job = -1;
 	if (sp) {
-		r->space = sp->id.v;
-		r->uffd_job = sp->uffd;
-		sp->asked = true;
+		r.space = sp->id.v;
+		r.uffd_job = sp->uffd;
 	}
-	queue(cp->injector, r);
+	err = queue(cp->injector, &r);
+	if (sp)
+		sp->asked = !err;
+	return err;
 }
 
 int injector_quiesce(struct capture *cp, struct aspace *sp)
 {
-	struct request *r = calloc(1, sizeof(*r));
-
-	if (!r)
-		return -ENOMEM;
-	r->pid = sp->pid;
-	r->space = sp->id.v;
-	r->quiesce = true;
-	queue(cp->injector, r);
-	return 0;
+	return queue(cp->injector,
+		     &(struct inject_request){.pid = sp->pid, .space = sp->id.v, .quiesce = true});
 }
 
 void injector_let_through(struct capture *cp)
@@ -178,10 +205,37 @@ void injector_let_through(struct capture *cp)
 
 bool injector_busy(const struct capture *cp)
 {
-	return cp->injector->asked > 0;
+	for (unsigned int i = 0; i < INJECT_REQUESTS; i++)
+		if (state_of(&cp->injector->request[i]) != INJECT_FREE)
+			return true;
+	return false;
 }
 
-static void discard(struct request *r)
+bool injector_has(const struct capture *cp, pid_t pid, space_id space)
+{
+	for (unsigned int i = 0; i < INJECT_REQUESTS; i++) {
+		const struct inject_request *r = &cp->injector->request[i];
+
+		if (state_of(r) != INJECT_FREE && !r->quiesce &&
+		    (space.v ? r->space == space.v : !r->space && r->pid == pid))
+			return true;
+	}
+	return false;
+}
+
+bool injector_has_made(const struct capture *cp, const struct aspace *sp)
+{
+	for (unsigned int i = 0; i < INJECT_REQUESTS; i++) {
+		const struct inject_request *r = &cp->injector->request[i];
+
+		if (state_of(r) == INJECT_DONE && !r->quiesce && r->why == REFUSE_NONE &&
+		    r->agent.uffd_job == sp->uffd)
+			return true;
+	}
+	return false;
+}
+
+static void discard(struct inject_request *r)
 {
 	if (r->why == REFUSE_NONE) {
 		agent_fini(&r->agent);
@@ -190,7 +244,7 @@ static void discard(struct request *r)
 }
 
 /* A process that had no space of ours: its memory is registered, then moved. */
-static void new_space(struct capture *cp, struct request *r)
+static void new_space(struct capture *cp, struct inject_request *r)
 {
 	struct aspace *sp = aspace_new(cp, r->agent.uffd_job, r->pid);
 
@@ -212,7 +266,7 @@ static void new_space(struct capture *cp, struct request *r)
 	core_agent_ready(cp->core, sp->id);
 }
 
-static void old_space(struct capture *cp, struct request *r)
+static void old_space(struct capture *cp, struct inject_request *r)
 {
 	struct aspace *sp = aspace_find(cp, (space_id){r->space});
 
@@ -240,7 +294,7 @@ static void old_space(struct capture *cp, struct request *r)
 	sp->unproven = true;
 }
 
-static void quiesced(struct capture *cp, const struct request *r)
+static void quiesced(struct capture *cp, const struct inject_request *r)
 {
 	struct aspace *sp = aspace_find(cp, (space_id){r->space});
 
@@ -250,7 +304,7 @@ static void quiesced(struct capture *cp, const struct request *r)
 	core_quiesced(cp->core, sp->id, r->quiesced == 0 && !aspace_is_shared(cp, sp));
 }
 
-static void injected(struct capture *cp, struct request *r)
+static void injected(struct capture *cp, struct inject_request *r)
 {
 	if (r->why != REFUSE_NONE)
 		log_info("no agent in process %d: %s", r->pid, r->text);
@@ -262,27 +316,38 @@ static void injected(struct capture *cp, struct request *r)
 		process_injected(cp, r->pid, r->why, NULL);
 }
 
+static void reap(struct capture *cp, struct inject_request *r)
+{
+	if (r->quiesce) {
+		quiesced(cp, r);
+		return;
+	}
+	if (r->why == REFUSE_NONE) {
+		void *ring = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+				  r->agent.ring_fd, 0);
+
+		r->agent.ring = ring == MAP_FAILED ? NULL : ring;
+		if (!r->agent.ring)
+			cp->fatal = "no memory for an agent";
+	}
+	if (!cp->fatal)
+		injected(cp, r);
+}
+
 void injector_reap(struct capture *cp)
 {
 	struct injector *in = cp->injector;
-	struct request *r;
 	uint64_t n;
 
 	if (read(in->event_fd, &n, sizeof(n)) < 0)
 		return;
-	pthread_mutex_lock(&in->lock);
-	r = in->done;
-	in->done = NULL;
-	pthread_mutex_unlock(&in->lock);
-	while (r) {
-		struct request *next = r->next;
+	for (unsigned int i = 0; i < INJECT_REQUESTS; i++) {
+		struct inject_request *r = &in->request[i];
 
-		if (r->quiesce)
-			quiesced(cp, r);
-		else
-			injected(cp, r);
-		in->asked--;
-		free(r);
-		r = next;
+		if (state_of(r) != INJECT_DONE)
+			continue;
+		reap(cp, r);
+		core_commit(cp->core);
+		set_state(r, INJECT_FREE);
 	}
 }

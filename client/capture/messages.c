@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "client/capture/capture.h"
@@ -114,6 +115,13 @@ static void deliver(struct capture *cp, struct aspace *sp, const struct uffd_msg
 	sp->maps_dirty = true;
 }
 
+/* An event is done with, and must not be given in again. */
+static void given(struct capture *cp)
+{
+	core_mark(cp->core, core_marked(cp->core) + 1);
+	core_commit(cp->core);
+}
+
 /*
  * Events first: once one is read the kernel no longer holds back fills, so a
  * fault that was read with it must be answered from what is true after it.
@@ -122,9 +130,35 @@ static void deliver_all(struct capture *cp, struct aspace *sp, bool faults)
 {
 	struct journal *j = cp->journal;
 
-	for (j->next = 0; j->next < j->nr && !sp->dead; j->next++)
-		if ((j->msg[j->next].event == UFFD_EVENT_PAGEFAULT) == faults)
-			deliver(cp, sp, &j->msg[j->next]);
+	for (j->next = 0; j->next < j->nr && !sp->dead; j->next++) {
+		if ((j->msg[j->next].event == UFFD_EVENT_PAGEFAULT) != faults)
+			continue;
+		deliver(cp, sp, &j->msg[j->next]);
+		if (!faults)
+			given(cp);
+	}
+}
+
+void messages_again(struct capture *cp)
+{
+	struct journal *j = cp->journal;
+	struct aspace *sp = aspace_find(cp, (space_id){j->space});
+	uint64_t skip = core_marked(cp->core) - j->mark;
+	uint32_t nr = 0, max = j->nr == JOURNAL_UNREAD ? JOURNAL_MSGS : j->nr;
+
+	while (nr < max && j->msg[nr].event)
+		nr++;
+	for (uint32_t i = 0; i < nr && sp && !sp->dead; i++) {
+		if (j->msg[i].event == UFFD_EVENT_PAGEFAULT) /* woken, it faults anew */
+			continue;
+		if (skip) {
+			skip--;
+			continue;
+		}
+		deliver(cp, sp, &j->msg[i]);
+		given(cp);
+	}
+	j->nr = 0;
 }
 
 void messages_give(struct capture *cp, struct aspace *sp, const struct uffd_msg *msg,
@@ -149,6 +183,22 @@ static void settle(struct capture *cp, struct aspace *sp)
 	core_settled(cp->core, sp->id);
 }
 
+/* What is read from here on is in the journal in the instant in which the kernel forgets it,
+ * with what must be known of a fork. */
+static void read_into(struct capture *cp, const struct aspace *sp)
+{
+	struct journal *j = cp->journal;
+
+	j->space = sp->id.v;
+	j->mark = core_marked(cp->core);
+	for (unsigned int i = 0; i < JOURNAL_MSGS; i++)
+		j->msg[i].event = 0;
+	j->nr_wiped = sp->wiped_known ? (uint32_t)sp->nr_wiped : UINT32_MAX;
+	if (j->nr_wiped <= JOURNAL_WIPED)
+		memcpy(j->wiped, sp->wiped, sp->nr_wiped * sizeof(*sp->wiped));
+	__atomic_store_n(&j->nr, JOURNAL_UNREAD, __ATOMIC_RELEASE);
+}
+
 void messages_read(struct capture *cp, struct aspace *sp)
 {
 	struct journal *j = cp->journal;
@@ -158,12 +208,13 @@ void messages_read(struct capture *cp, struct aspace *sp)
 
 		if (uffd_changing(sp->uffd))
 			aspace_before_read(cp, sp);
+		read_into(cp, sp);
 		n = uffd_read(sp->uffd, j->msg, JOURNAL_MSGS);
 		if (n <= 0) {
+			j->nr = 0;
 			sp->readable = false;
 			break;
 		}
-		j->space = sp->id.v;
 		j->nr = (uint32_t)n;
 		deliver_all(cp, sp, false);
 		deliver_all(cp, sp, true);

@@ -281,7 +281,7 @@ static void want_agent(void *ctx, space_id id)
 	struct capture *cp = ctx;
 	struct aspace *sp = living(ctx, id);
 
-	if (!sp)
+	if (!sp || sp->agent.ring) /* has one since before a takeover, to be proven first */
 		return;
 	sp->wanted = true;
 	if (!sp->pid)

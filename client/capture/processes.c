@@ -320,8 +320,8 @@ static void manage_large(struct capture *cp)
 			continue;
 		if (is_managed_already(cp, p))
 			continue;
-		p->state = PROC_ASKED;
-		injector_ask(cp, p->pid, NULL);
+		if (!injector_ask(cp, p->pid, NULL))
+			p->state = PROC_ASKED;
 	}
 }
 

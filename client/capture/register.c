@@ -201,6 +201,7 @@ static void prove(struct capture *cp, struct aspace *sp)
 	if (!proc_smaps_each(sp->agent.pid, note_real, &real) && !uffd_changing(sp->uffd) &&
 	    !uffd_has_messages(sp->uffd)) {
 		core_ranges_are(cp->core, sp->id, real.range, real.nr);
+		core_commit(cp->core);
 		sp->unproven = false;
 		aspace_register(cp, sp);
 		core_agent_ready(cp->core, sp->id);

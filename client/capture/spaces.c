@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -36,23 +37,65 @@ struct aspace *aspace_find(const struct capture *cp, space_id id)
 	return sp;
 }
 
+/* In shared memory as long as there is room: another pager can't know of others. */
+static struct aspace *aspace_get(struct capture *cp)
+{
+	struct capture_kept *kept = cp->kept;
+
+	for (unsigned int n = 0; n < KEPT_SPACES; n++) {
+		struct aspace *sp = &kept->space[kept->hint++ % KEPT_SPACES];
+
+		if (sp->used)
+			continue;
+		memset(sp, 0, sizeof(*sp));
+		return sp;
+	}
+	snprintf(cp->header->no_takeover, sizeof(cp->header->no_takeover),
+		 "the job has had more than %u address spaces at once", KEPT_SPACES);
+	return calloc(1, sizeof(struct aspace));
+}
+
+void aspace_free(struct aspace *sp)
+{
+	if (sp->used)
+		sp->used = false;
+	else
+		free(sp);
+}
+
+int aspace_watch(struct capture *cp, struct aspace *sp)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u64 = sp->id.v};
+
+	if (epoll_ctl(cp->epoll_fd, EPOLL_CTL_ADD, sp->uffd, &ev))
+		return -errno;
+	if (!sp->agent.ring)
+		return 0;
+	ev = (struct epoll_event){.events = EPOLLIN, .data.u64 = 2ULL << 32 | sp->id.v};
+	return epoll_ctl(cp->epoll_fd, EPOLL_CTL_ADD, sp->agent.pidfd, &ev) ? -errno : 0;
+}
+
+static bool is_kept(const struct capture *cp, const struct aspace *sp)
+{
+	return sp >= cp->kept->space && sp < cp->kept->space + KEPT_SPACES;
+}
+
 struct aspace *aspace_new(struct capture *cp, int uffd, pid_t pid)
 {
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
-	struct aspace *sp = calloc(1, sizeof(*sp));
+	struct aspace *sp = aspace_get(cp);
 
 	if (!sp)
 		return NULL;
-	sp->id.v = ++cp->next_space;
+	sp->id.v = ++cp->kept->next_space;
 	sp->uffd = uffd;
 	sp->pid = pid;
 	sp->wake_fd = sp->pagemap_fd = -1;
 	sp->readable = true;
-	ev.data.u64 = sp->id.v;
-	if (epoll_ctl(cp->epoll_fd, EPOLL_CTL_ADD, uffd, &ev)) {
-		free(sp);
+	if (aspace_watch(cp, sp)) {
+		aspace_free(sp);
 		return NULL;
 	}
+	sp->used = is_kept(cp, sp);
 	sp->next = cp->spaces;
 	cp->spaces = sp;
 	return sp;
@@ -167,7 +210,7 @@ void aspaces_bury(struct capture *cp)
 			continue;
 		}
 		*p = sp->next;
-		free(sp);
+		aspace_free(sp);
 	}
 }
 
@@ -197,9 +240,10 @@ int agent_post(struct aspace *sp, const struct agent_cmd *cmd)
 					 .va = cmd->va,
 					 .want = cmd->want,
 					 .since_ns = capture_now_ns()};
-	sp->post++;
 	priority_apart(sp);
+	/* In this order, as reap_one() has its own: adopt.c tells from it what was asked. */
 	__atomic_store_n(&c->state, AGENT_QUEUED, __ATOMIC_SEQ_CST);
+	sp->post++;
 	if (__atomic_load_n(&ring->sleeping, __ATOMIC_SEQ_CST) && write(sp->wake_fd, "w", 1) < 0)
 		return errno == EAGAIN ? 0 : -ESRCH; /* a full pipe wakes as well */
 	return 0;
@@ -304,10 +348,11 @@ static void reap_one(struct capture *cp, struct aspace *sp)
 		got = *c;
 		for (unsigned int i = 0; i < CHUNK_WORDS; i++)
 			got.moved.w[i] &= cmd.want.w[i];
-		__atomic_store_n(&c->state, AGENT_FREE, __ATOMIC_RELEASE);
-		sp->cmd[slot].used = false;
-		sp->take++;
 		answered(cp, sp, &cmd, &got);
+		core_commit(cp->core);
+		sp->cmd[slot].used = false;
+		__atomic_store_n(&sp->take, sp->take + 1, __ATOMIC_RELEASE);
+		__atomic_store_n(&c->state, AGENT_FREE, __ATOMIC_RELEASE);
 	}
 }
 

@@ -162,7 +162,7 @@ void core_mark(struct core *c, uint64_t mark);
 uint64_t core_marked(const struct core *c);
 
 /* For tests: @crash, which does not return, when so many stores were made since a
- * commit. UINT64_MAX, NULL: no more. */
+ * commit, unless they can't be taken back. UINT64_MAX, NULL: no more. */
 void core_crash_after(uint64_t stores, void (*crash)(void));
 
 /* Gives every slot, frame and record back. Accepts NULL. */

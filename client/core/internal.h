@@ -225,6 +225,9 @@ void undo_note(const void *p, uint64_t bytes);
 void undo_filling(struct core *c, uint32_t f, uint32_t nr);
 uint32_t undo_filled(uint32_t *f); /* how many, and the first */
 
+/* Until the next commit what is done can't be taken back. */
+void undo_never(void);
+
 /* ---- slot.c: slots of the store, counted ---- */
 uint64_t slot_get(struct core *c); /* one reference, or NO_SLOT */
 void slot_share(struct core *c, uint64_t slot);
@@ -360,6 +363,10 @@ bool unshare_refused(struct core *c, struct space *s, struct chunk *ch, const pa
 
 /* ---- takeover.c ---- */
 bool doubts_settle(struct core *c); /* true: none is left */
+/* A fork: which frames in doubt, a bit each, have their page in the child; its records of
+ * these are dropped when it has got all. */
+uint64_t doubts_forked(struct core *c, struct space *parent, struct space *child);
+void doubts_not_inherited(struct core *c, struct space *child, uint64_t has);
 
 /* ---- core.c ---- */
 /* Finds the core's parts in the arena; 0, -EINVAL, -ENOMEM. */

@@ -482,22 +482,21 @@ static bool inherit_ranges(struct core *c, struct space *parent, struct space *c
 void core_forked(struct core *c, space_id parent_id, space_id child_id)
 {
 	struct space *parent = space_find(c, parent_id), *child;
+	uint64_t has;
 
 	if (c->st->lost)
 		return;
 	c->st->stats.events_fork++;
 	assert(!space_find(c, child_id));
-	if (c->st->nr_doubts) { /* does the child have these pages? */
-		core_lost(c, LOSS_SPACE, parent_id, 0, -EAGAIN);
-		return;
-	}
 	child = space_make(c, child_id);
 	if (!child || !parent || parent->gone || !inherit_ranges(c, parent, child))
 		return;
 	child->sweeping = child->nr_ranges > 0;
+	has = doubts_forked(c, parent, child);
 	for (ref r = parent->chunks; r.v; r = ((struct chunk *)at(c, r))->sib_next)
 		if (!inherit_chunk(c, child, at(c, r)))
 			return;
+	doubts_not_inherited(c, child, has);
 }
 
 /* ---- agents ---- */

@@ -108,18 +108,26 @@ int core_takeover(void *arena, uint64_t arena_bytes, const struct core_config *c
 	return 0;
 }
 
+/* The frame still stands by for its page. */
+static bool is_in_doubt(const struct core *c, uint32_t i)
+{
+	const struct frame *f = &c->frames[i];
+	const struct rec *r;
+
+	if (!f->chunk.v || f->state == FRAME_FREE || f->state == FRAME_FETCHING ||
+	    f->state == FRAME_HELD)
+		return false;
+	r = chunk_rec(c, at(c, f->chunk), f->idx);
+	return r->state == REC_STANDBY && r->frame == i;
+}
+
 /* True: what is in doubt of this frame is settled. */
 static bool settle_frame(struct core *c, uint32_t i)
 {
 	struct frame *f = &c->frames[i];
-	const struct rec *r;
 	int err;
 
-	if (!f->chunk.v || f->state == FRAME_FREE || f->state == FRAME_FETCHING ||
-	    f->state == FRAME_HELD)
-		return true;
-	r = chunk_rec(c, at(c, f->chunk), f->idx);
-	if (r->state != REC_STANDBY || r->frame != i)
+	if (!is_in_doubt(c, i))
 		return true;
 	f->agent_waits = true; /* not held to the cap: it may be there already */
 	err = frame_install(c, i);
@@ -135,6 +143,60 @@ bool doubts_settle(struct core *c)
 		st->nr_doubts--;
 	}
 	return !st->nr_doubts;
+}
+
+static uint64_t va_of(const struct core *c, uint32_t i)
+{
+	const struct chunk *ch = at(c, c->frames[i].chunk);
+
+	return ch->va + c->frames[i].idx * PAGE_BYTES;
+}
+
+/*
+ * The child has of a page in doubt what the parent had at the fork, and can be asked at
+ * once: it has no unread event. If the page can be filled there, it was missing in the
+ * parent, too. Nobody could tell that one from the other again, should this be redone.
+ */
+uint64_t doubts_forked(struct core *c, struct space *parent, struct space *child)
+{
+	uint64_t has = 0;
+
+	for (uint32_t n = 0; n < c->st->nr_doubts && n < 64; n++) {
+		uint32_t i = c->st->doubt_f + n;
+		struct chunk *ch = at(c, c->frames[i].chunk);
+		unsigned int done = 0;
+		int err;
+
+		if (!is_in_doubt(c, i) || chunk_space(c, ch) != parent ||
+		    !ranges_has(c, child, va_of(c, i)))
+			continue;
+		undo_never();
+		err = c->b.capture->fill(c->b.capture_ctx, child->id, va_of(c, i), 1,
+					 frame_bytes(c, i), &done);
+		if (!done && err != -EEXIST && err != -ESRCH)
+			core_lost(c, LOSS_SPACE, parent->id, va_of(c, i), err);
+		if (done || err == -EEXIST)
+			has |= 1ULL << n;
+		if (err == -EEXIST)
+			rec_drop(c, ch, c->frames[i].idx);
+	}
+	return has;
+}
+
+void doubts_not_inherited(struct core *c, struct space *child, uint64_t has)
+{
+	for (uint32_t n = 0; has >> n && n < 64; n++) {
+		uint32_t i = c->st->doubt_f + n;
+		struct chunk *ch;
+
+		if (!(has >> n & 1) || !is_in_doubt(c, i)) /* dropped: nothing was inherited */
+			continue;
+		ch = chunk_find(c, child, va_of(c, i));
+		if (!ch)
+			continue;
+		rec_drop(c, ch, page_idx(va_of(c, i)));
+		chunk_tidy(c, ch);
+	}
 }
 
 bool core_in_doubt(const struct core *c)

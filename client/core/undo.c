@@ -59,7 +59,7 @@ static void keep_word(uint64_t off)
 	uint64_t nr = log->nr;
 
 	if (nr >= live.room) {
-		if (live.crash)
+		if (live.crash && !log->full)
 			live.crash();
 		log->full = true;
 		return;
@@ -118,7 +118,7 @@ void core_commit(struct core *c)
 	struct undo_log *log = live.log;
 
 	(void)c;
-	if (live.crash && log->nr + 1 >= live.room)
+	if (live.crash && !log->full && log->nr + 1 >= live.room)
 		live.crash();
 	/* First: until it is so, what is filled is of the state before. */
 	__atomic_store_n(&log->nr, 0, __ATOMIC_RELEASE);
@@ -131,6 +131,11 @@ void undo_filling(struct core *c, uint32_t f, uint32_t nr)
 	core_commit(c);
 	live.log->fill_f = f;
 	__atomic_store_n(&live.log->nr_fill, nr, __ATOMIC_RELEASE);
+}
+
+void undo_never(void)
+{
+	live.log->full = true;
 }
 
 uint32_t undo_filled(uint32_t *f)

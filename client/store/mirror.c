@@ -261,6 +261,7 @@ static int mirror_open(const struct spec *spec, const struct store_open_args *ar
 	m->store = (struct store){.ops = &mirror_ops, .nr_slots = UINT64_MAX};
 	m->args = *args;
 	m->args.wait_s = 0; /* there is another copy */
+	m->args.keep = NULL;
 	m->epoll_fd = m->timer_fd = m->event_fd = -1;
 	for (uint32_t i = 0; i < MIRROR_FLIGHTS; i++)
 		m->flight[i].next_free = i + 1 < MIRROR_FLIGHTS ? i + 1 : UINT32_MAX;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ram: pages in this process's own memory. The yardstick for every other
- * store and the one for tests; synchronous, gives no memory back before it
+ * ram: pages in rmem's own memory, a memfd that outlives the pager. The yardstick for
+ * every other store and the one for tests; synchronous, gives no memory back before it
  * is closed. Address space is reserved at once, memory comes as it is written.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "client/store/mapped.h"
 #include "client/store/open.h"
@@ -17,6 +19,7 @@ struct ram_store {
 	struct store store;
 	struct mapped mapped;
 	size_t bytes;
+	int fd;
 };
 
 static struct ram_store *to_ram(struct store *s)
@@ -46,7 +49,10 @@ static void ram_close(struct store *s)
 
 	if (!ram)
 		return;
-	munmap(ram->mapped.base, ram->bytes);
+	if (ram->mapped.base)
+		munmap(ram->mapped.base, ram->bytes);
+	if (ram->fd >= 0)
+		close(ram->fd);
 	free(ram);
 }
 
@@ -58,11 +64,31 @@ static const struct store_ops ram_ops = {
 	.close = ram_close,
 };
 
+/* New memory, or that of the one before. */
+static int map_memory(struct ram_store *ram, struct store_keep *keep)
+{
+	char text[32];
+	void *base;
+
+	ram->fd = keep && keep->used ? keep->fd : memfd_create("rmem-ram", MFD_CLOEXEC);
+	if (ram->fd < 0 || ftruncate(ram->fd, (off_t)ram->bytes))
+		return err_set(-errno, "store ram: no memory: %s", strerror(errno));
+	base = mmap(NULL, ram->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, ram->fd,
+		    0);
+	if (base == MAP_FAILED)
+		return err_set(-ENOMEM, "store ram: no room for %s: lower --remote",
+			       units_format_size(text, sizeof(text), ram->bytes));
+	munlock(base, ram->bytes); /* a caller that locks its own memory does not mean the pages */
+	ram->mapped.base = base;
+	if (keep)
+		*keep = (struct store_keep){.used = true, .fd = ram->fd};
+	return 0;
+}
+
 static int ram_open(const struct spec *spec, const struct store_open_args *args, struct store **out)
 {
 	struct ram_store *ram;
-	char text[32];
-	void *base;
+	int err;
 
 	if (spec->rest[0] || spec->nr_params || spec->nr_kids)
 		return err_set(-EINVAL, "store ram takes nothing after its name: write ram");
@@ -71,17 +97,13 @@ static int ram_open(const struct spec *spec, const struct store_open_args *args,
 	ram = calloc(1, sizeof(*ram));
 	if (!ram)
 		return err_set(-ENOMEM, "store ram: out of memory");
-	base = mmap(NULL, args->bytes, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (base == MAP_FAILED) {
-		free(ram);
-		return err_set(-ENOMEM, "store ram: no room for %s: lower --remote",
-			       units_format_size(text, sizeof(text), args->bytes));
-	}
-	munlock(base, args->bytes); /* a caller that locks its own memory does not mean the pages */
-	ram->mapped.base = base;
 	ram->mapped.nr_slots = args->bytes / PAGE_BYTES;
 	ram->bytes = args->bytes;
+	err = map_memory(ram, args->keep);
+	if (err) {
+		ram_close(&ram->store);
+		return err;
+	}
 	ram->store.ops = &ram_ops;
 	ram->store.nr_slots = args->bytes / PAGE_BYTES;
 	*out = &ram->store;
@@ -90,6 +112,7 @@ static int ram_open(const struct spec *spec, const struct store_open_args *args,
 
 const struct store_type store_ram_type = {
 	.scheme = "ram",
+	.survives = true,
 	.usage = "ram                 pages in rmem's own memory (for tests and measurements)",
 	.open = ram_open,
 };

@@ -108,9 +108,13 @@ static int check_spec(const struct spec *spec, int sock_fd)
 static int connect_and_map(struct shm_store *shm, const char *path,
 			   const struct store_open_args *args)
 {
+	struct store_keep *keep = args->keep;
 	int rc =
-		shm_session_open(&shm->session, path, args->sock_fd, args->bytes, args->timeout_ms);
+		shm_session_open(&shm->session, path, keep && keep->used ? keep->fd : args->sock_fd,
+				 args->bytes, args->timeout_ms);
 
+	if (!rc && keep)
+		*keep = (struct store_keep){.used = true, .fd = shm->session.fd};
 	if (!rc)
 		rc = reserve_area(shm, args->bytes);
 	if (!rc)
@@ -164,6 +168,7 @@ static int shm_probe(const struct spec *spec, unsigned int timeout_ms, uint64_t 
 
 const struct store_type store_shm_type = {
 	.scheme = "shm",
+	.survives = true,
 	.usage = "shm:/PATH           memory of an rmemd on this machine, by its socket",
 	.open = shm_open_store,
 	.probe = shm_probe,

@@ -62,15 +62,40 @@ class End(Case):
         p.stdout.readline()
         return p
 
-    def test_kill_of_the_pager_stops_the_job_loudly(self):
+    @staticmethod
+    def kill_injector(p):
+        for pid in [c for c in children(p.pid) if name(c) == "rmem-injector"]:
+            os.kill(pid, signal.SIGKILL)
+
+    def test_kill_of_the_pager_is_survived(self):
         for options in (("--server", "ram"), ("--remote", "64M")):
-            p = self.start_tree(options)
+            p = self.start_job("sh", "-c", "echo; sleep 1; exit 7", options=options)
+            p.stdout.readline()
             time.sleep(random.uniform(0, 0.2))
             os.kill(self.pager_of(p), signal.SIGKILL)
-            _, err = p.communicate(timeout=5)
-            self.assertEqual(p.returncode, 125)
-            self.assertIn("rmem: job stopped: the pager was killed by signal 9", err.decode())
+            _, err = p.communicate(timeout=10)
+            self.assertEqual(p.returncode, 7)
+            self.assertIn("rmem: the pager was killed by signal 9: another takes over",
+                          err.decode())
             self.nothing_left()
+
+    def test_kill_of_the_pager_stops_the_job_where_no_other_can_go_on(self):
+        p = self.start_tree(("--remote", "64M", "--server", "fault(ram)"))
+        time.sleep(random.uniform(0, 0.2))
+        os.kill(self.pager_of(p), signal.SIGKILL)
+        _, err = p.communicate(timeout=5)
+        self.assertEqual(p.returncode, 125)
+        self.assertIn("rmem: job stopped: the pager was killed by signal 9, and no other can"
+                      " take over: the connection to the memory server", err.decode())
+        self.nothing_left()
+
+    def test_kill_of_what_places_agents_stops_the_job_loudly(self):
+        p = self.start_tree(("--server", "ram"))
+        self.kill_injector(p)
+        _, err = p.communicate(timeout=5)
+        self.assertEqual(p.returncode, 125)
+        self.assertIn("rmem: job stopped: what places agents", err.decode())
+        self.nothing_left()
 
     def test_pager_has_a_session_of_its_own(self):
         p = self.start_tree(("--server", "ram"))
@@ -131,7 +156,7 @@ class End(Case):
                 "    except ChildProcessError: pass\n")
         p = self.start_job(*python(code))
         p.stdout.readline()
-        os.kill(self.pager_of(p), signal.SIGKILL)
+        self.kill_injector(p)
         self.assertEqual(p.wait(timeout=6), 125)
         self.nothing_left()
 

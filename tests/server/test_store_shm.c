@@ -76,6 +76,55 @@ static void pages_come_back_from_every_slab(void **state)
 	expect_free(&r, GIB(2));
 }
 
+/* A pager was killed, and nobody has closed anything: what it leaves is a descriptor. */
+static void another_process_goes_on_with_it(void **state)
+{
+	static struct store *dead;
+	const uint64_t bytes = MIB(64) * 2 + PAGE_BYTES;
+	struct store_keep keep = {0};
+	struct store_open_args args = {
+		.bytes = bytes, .sock_fd = -1, .timeout_ms = PATIENCE_MS, .keep = &keep};
+	struct store *s;
+
+	(void)state;
+	start();
+	assert_int_equal(store_shm_type.open(&r.spec, &args, &dead), 0);
+	for (uint64_t slot = 0; slot < dead->nr_slots; slot += 4095) {
+		memset(page, (int)(slot % 251) + 1, sizeof(page));
+		assert_int_equal(do_one(dead, STORE_WRITE, slot), 0);
+	}
+	assert_int_equal(store_shm_type.open(&r.spec, &args, &s), 0);
+	for (uint64_t slot = 0; slot < s->nr_slots; slot += 4095) {
+		assert_int_equal(do_one(s, STORE_READ, slot), 0);
+		assert_int_equal(page[PAGE_BYTES - 1], (char)(slot % 251 + 1));
+	}
+	s->ops->close(s);
+	expect_free(&r, GIB(1));
+}
+
+/* It says HELLO once more, and not as the one before. */
+static void who_goes_on_asks_for_the_same(void **state)
+{
+	struct wire_msg welcome, hello = {.type = WIRE_HELLO,
+					  .request = 2,
+					  .hello = {.version_min = 1,
+						    .version_max = 1,
+						    .access = WIRE_ACCESS_DESCRIPTOR,
+						    .wanted_bytes = MIB(128)}};
+	struct wire_leased leased;
+	int fd;
+
+	(void)state;
+	start();
+	fd = raw_connect(&r);
+	raw_hello(fd, MIB(64), &welcome);
+	close(raw_lease(fd, &leased));
+	raw_send(fd, &hello);
+	raw_expect_error(fd, WIRE_ERR_SEQUENCE);
+	close(fd);
+	expect_free(&r, GIB(1));
+}
+
 static void a_dead_server_is_noticed_at_once(void **state)
 {
 	struct pollfd p = {.events = POLLIN};
@@ -392,6 +441,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(pages_come_back_from_every_slab),
+		T(another_process_goes_on_with_it),
+		T(who_goes_on_asks_for_the_same),
 		T(a_dead_server_is_noticed_at_once),
 		T(too_little_capacity_is_said_with_the_remedy),
 		T(an_absent_server_is_said),

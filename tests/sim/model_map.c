@@ -25,13 +25,18 @@ bool model_any_armed(const struct model *m, unsigned int s, unsigned int i, unsi
 	return false;
 }
 
-/* What is left on both sides of a hole is two mappings. */
+/* What is left on both sides of a hole is two mappings; [i, end) is a part of it. */
 static void split_at(struct model *m, unsigned int s, unsigned int i, unsigned int end)
 {
 	struct mpage *page = m->space[s].page;
-	unsigned int k = end, stop;
+	unsigned int k, stop;
 	uint16_t vma;
 
+	while (i && !page[i - 1].vma)
+		i--;
+	while (end < m->nr_pages && !page[end].vma)
+		end++;
+	k = end;
 	if (!i || end >= m->nr_pages || page[i - 1].vma != page[end].vma || !page[end].vma)
 		return;
 	stop = model_vma_end(m, s, end);
@@ -164,9 +169,10 @@ static int move_mapping(struct model *m, unsigned int s, struct mop *op)
 	if (!(op->flags & MREMAP_F_DONTUNMAP))
 		owe_unmap(m, s, op, op->i, len);
 	move_pages(m, s, op, len);
-	if (op->flags & MREMAP_F_DONTUNMAP)
-		for (unsigned int k = op->i; k < op->i + len; k++)
-			m->space[s].page[k].vma = vma;
+	if (!(op->flags & MREMAP_F_DONTUNMAP))
+		split_at(m, s, op->i, op->i + len);
+	for (unsigned int k = op->i; (op->flags & MREMAP_F_DONTUNMAP) && k < op->i + len; k++)
+		m->space[s].page[k].vma = vma;
 	return 0;
 }
 
@@ -264,6 +270,9 @@ void model_do_fork(struct model *m, unsigned int s, struct mop *op)
 		if (!child->page[k].phys && m->removing && in_pending_removal(m, s, k))
 			child->page[k].flags |= PF_MAYZERO;
 	}
+	for (unsigned int k = 1; k < m->nr_pages; k++) /* what a child does not get leaves holes */
+		if (child->page[k].vma && !child->page[k - 1].vma)
+			split_at(m, (unsigned int)c, k, k);
 	child->armed = model_any_armed(m, (unsigned int)c, 0, m->nr_pages);
 	if (child->armed)
 		model_add_event(op, &(struct mevent){.type = MMSG_FORK, .child = op->child});

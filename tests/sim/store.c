@@ -326,8 +326,7 @@ static bool may_be_lost(const struct sim *w, enum core_loss why, space_id sp)
 	case LOSS_STORE:
 		return w->store_dead || w->cfg.store_err_pct;
 	case LOSS_SPACE: /* a fork and a remap whose order can't be told */
-		return w->sp[w->by_id[sp.v & 0xffff]].forked || w->m.unordered ||
-		       (w->takeovers && w->giving.ev.type == MMSG_FORK);
+		return w->sp[w->by_id[sp.v & 0xffff]].forked || w->m.unordered;
 	case LOSS_FULL:
 		return !w->cfg.roomy || w->cfg.parts;
 	case LOSS_CAP:

@@ -108,6 +108,26 @@ static void memory_comes_as_it_is_written(void **state)
 	s->ops->close(s);
 }
 
+/* As a pager leaves it that is killed: nobody closes it. */
+static void another_process_goes_on_with_it(void **state)
+{
+	static struct store *dead;
+	struct store_keep keep = {0};
+	struct store_open_args args = {.bytes = MIB(1), .sock_fd = -1, .keep = &keep};
+	struct store *s;
+
+	(void)state;
+	assert_int_equal(store_ram_type.open(&ram_spec, &args, &dead), 0);
+	memset(page, 7, sizeof(page));
+	do_one(dead, STORE_WRITE, 255, 0);
+	assert_true(keep.used);
+	assert_int_equal(store_ram_type.open(&ram_spec, &args, &s), 0);
+	memset(page, 0, sizeof(page));
+	do_one(s, STORE_READ, 255, 0);
+	assert_int_equal(page[PAGE_BYTES - 1], 7);
+	s->ops->close(s);
+}
+
 static void completions_are_there_at_once(void **state)
 {
 	struct store *s = open_ram(PAGE_BYTES);
@@ -138,6 +158,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read),
+		cmocka_unit_test(another_process_goes_on_with_it),
 		cmocka_unit_test(a_slot_beyond_the_end_is_refused),
 		cmocka_unit_test(every_request_taken_completes_once_also_when_the_store_is_full),
 		cmocka_unit_test(memory_comes_as_it_is_written),
