@@ -27,6 +27,7 @@ int core_lay_out(void *arena, uint64_t arena_bytes, const struct core_config *cf
 	c->waiting = (struct waiting *)(base + carve(&next, MAX_WAITING * sizeof(struct waiting)));
 	c->slot_refs = (uint16_t *)(base + carve(&next, slots * sizeof(uint16_t)));
 	c->slot_map = (uint64_t *)(base + carve(&next, (slots + 63) / 64 * 8));
+	c->frame_map = (uint64_t *)(base + carve(&next, (cfg->nr_frames + 63) / 64 * 8));
 	*out = c;
 	*end = next;
 	return next < arena_bytes - undo_bytes(arena_bytes) ? 0 : -ENOMEM;
@@ -138,7 +139,7 @@ bool core_busy(const struct core *c)
 
 bool core_run(struct core *c)
 {
-	bool took, drains;
+	bool took, evicts, drains;
 
 	if (c->st->lost)
 		return false;
@@ -147,12 +148,12 @@ bool core_run(struct core *c)
 	io_reap(c);
 	faults_retry(c);
 	took = take_in_run(c);
-	evict_run(c);
+	evicts = evict_run(c);
 	drains = drain_run(c);
 	io_submit_reads(c);
 	io_submit_writes(c);
 	/* After the last was taken in, messages may be read again. */
-	return took || drains || (c->st->nr_urgent && c->st->nr_dirty) ||
+	return took || evicts || drains || (c->st->nr_urgent && c->st->nr_dirty) ||
 	       (c->st->moving_pages == 0 && evict_target_bytes(c) && frames_for_bulk(c) &&
 		c->st->q_head.v);
 }

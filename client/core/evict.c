@@ -117,8 +117,17 @@ static void put_back(struct core *c, struct chunk *ch, unsigned int idx)
 	rec_set(c, ch, idx, r->has_slot ? REC_RESIDENT : REC_NONE);
 }
 
-static void hand_over(struct core *c, struct chunk *ch, const pageset *want)
+/* At once: whoever faults meanwhile waits. */
+#define MOVE_PAGES 256U
+
+/* So many pages between two commits: what is kept for taking them back stays in the cache. */
+#define COMMIT_PAGES 8U
+
+/* They are the half's, to be moved; in part, if this ends here. */
+static void hand_over(struct core *c, struct chunk *ch, const pageset *want, struct half *half)
 {
+	unsigned int n = 0;
+
 	for (unsigned int i = pageset_next(want, 0); i < CHUNK_PAGES;
 	     i = pageset_next(want, i + 1)) {
 		uint32_t f = frame_get(c, true);
@@ -128,6 +137,26 @@ static void hand_over(struct core *c, struct chunk *ch, const pageset *want)
 		c->frames[f].idx = (uint16_t)i;
 		rec_set(c, ch, i, REC_MOVING);
 		r->frame = f;
+		pageset_add(&half->want, i);
+		c->st->moving_pages++;
+		if (++n % COMMIT_PAGES == 0)
+			core_commit(c);
+	}
+	core_commit(c);
+}
+
+/* Those of @some that the half has, which were not moved. */
+static void take_back(struct core *c, struct chunk *ch, const pageset *some, struct half *half)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = pageset_next(some, 0); i < CHUNK_PAGES;
+	     i = pageset_next(some, i + 1)) {
+		put_back(c, ch, i);
+		pageset_del(&half->want, i);
+		c->st->moving_pages--;
+		if (++n % COMMIT_PAGES == 0)
+			core_commit(c);
 	}
 }
 
@@ -158,14 +187,13 @@ static void stays(struct core *c, struct chunk *ch, bool some)
 		chunk_queue(c, ch, false);
 }
 
-/* Pages that are now on their way; 0: nothing here can or should go; -errno: not now.
- * @all: whatever the policy says. */
-static int move_chunk(struct core *c, struct space *s, struct chunk *ch, bool all_of_it)
+/* What should leave the chunk is found out in one run and asked for in the next, so that
+ * nobody who faults has to wait for both. -EINPROGRESS; 0: nothing here can or should go;
+ * -errno: not now. @all_of_it: whatever the policy says. */
+static int plan_chunk(struct core *c, struct space *s, struct chunk *ch, bool all_of_it)
 {
 	bool some_stay = false;
-	struct half *half = free_half(s);
 	pageset want;
-	unsigned int nr, all;
 	int err;
 
 	if (!c->b.capture->can_move(c->b.capture_ctx, s->id))
@@ -176,31 +204,44 @@ static int move_chunk(struct core *c, struct space *s, struct chunk *ch, bool al
 	choose(c, ch, &want);
 	if (!all_of_it)
 		some_stay = ask_policy(c, s, ch, &want);
-	all = pageset_count(&want);
-	limit(ch, &want, frames_for_bulk(c));
-	nr = pageset_count(&want);
-	if (!all) {
+	if (!pageset_count(&want)) {
 		stays(c, ch, some_stay);
 		c->st->spared += some_stay;
 		return 0;
 	}
+	c->plan.space = s->id;
+	c->plan.va = ch->va;
+	c->plan.some_stay = some_stay;
+	c->plan.want = want;
+	return -EINPROGRESS;
+}
+
+/* Pages that are now on their way, of those that were planned; -errno: not now. */
+static int move_chunk(struct core *c, struct space *s, struct chunk *ch)
+{
+	bool some_stay = c->plan.some_stay;
+	struct half *half = free_half(s);
+	pageset want = c->plan.want;
+	unsigned int nr, all;
+	int err;
+
+	if (!c->b.capture->can_move(c->b.capture_ctx, s->id))
+		return -EAGAIN;
+	choose(c, ch, &want);
+	all = pageset_count(&want);
+	limit(ch, &want, (unsigned int)min64(frames_for_bulk(c), MOVE_PAGES));
+	nr = pageset_count(&want);
 	if (!nr)
 		return -EAGAIN;
 	if (!chunk_need_table(c, ch))
 		return -ENOMEM;
-	hand_over(c, ch, &want);
-	*half = (struct half){
-		.chunk = ref_to(c, ch), .busy = true, .some_stay = some_stay, .want = want};
-	c->st->moving_pages += nr;
-	core_commit(c);
+	*half = (struct half){.chunk = ref_to(c, ch), .busy = true, .some_stay = some_stay};
+	hand_over(c, ch, &want, half);
 	err = c->b.capture->move(c->b.capture_ctx, s->id, (unsigned int)(half - s->half), ch->va,
 				 &want);
 	if (err) {
+		take_back(c, ch, &want, half);
 		*half = (struct half){0};
-		c->st->moving_pages -= nr;
-		for (unsigned int i = pageset_next(&want, 0); i < CHUNK_PAGES;
-		     i = pageset_next(&want, i + 1))
-			put_back(c, ch, i);
 		return err;
 	}
 	if (nr < all) {
@@ -234,7 +275,7 @@ static int sweep_step(struct core *c, struct space *s)
 	ch = chunk_make(c, s, va);
 	if (!ch)
 		return -ENOMEM;
-	nr = ch->queued ? 0 : move_chunk(c, s, ch, false); /* queued: not as old as it looks */
+	nr = ch->queued ? 0 : plan_chunk(c, s, ch, false); /* queued: not as old as it looks */
 	if (nr >= 0)
 		s->sweep_va = ch->va + CHUNK_BYTES;
 	chunk_tidy(c, ch);
@@ -254,23 +295,22 @@ static struct space *least_swept(struct core *c)
 	return best;
 }
 
-static int evict_swept(struct core *c, unsigned int *scans)
+static void evict_swept(struct core *c, unsigned int *scans)
 {
 	struct space *s;
-	int nr = 0;
+	int nr;
 
 	for (s = space_first(c); s; s = space_next(c, s))
 		s->sweep_waits = false;
-	while (nr <= 0 && *scans && (s = least_swept(c))) {
+	while (!c->plan.va && *scans && (s = least_swept(c))) {
 		nr = sweep_step(c, s);
 		s->sweep_waits = nr < 0;
 		--*scans;
 	}
-	return nr > 0 ? nr : 0;
 }
 
 /* What was made exclusive takes room: it is the next to go. */
-static int evict_made(struct core *c)
+static void evict_made(struct core *c)
 {
 	for (struct space *s = space_first(c); s; s = space_next(c, s)) {
 		struct chunk *ch;
@@ -279,18 +319,15 @@ static int evict_made(struct core *c)
 		if (s->gone || !s->made_va || !can_move(c, s))
 			continue;
 		ch = chunk_find(c, s, s->made_va);
-		nr = ch ? move_chunk(c, s, ch, true) : 0;
-		if (nr < 0)
-			continue;
-		if (!nr || !ch->queued) /* not only a part of it */
+		nr = ch ? plan_chunk(c, s, ch, true) : 0;
+		if (nr == -EINPROGRESS)
+			return;
+		if (!nr)
 			s->made_va = 0;
-		if (nr)
-			return nr;
 	}
-	return 0;
 }
 
-static int evict_queued(struct core *c, unsigned int *scans)
+static void evict_queued(struct core *c, unsigned int *scans)
 {
 	struct state *st = c->st;
 	uint32_t rounds = st->q_len;
@@ -299,20 +336,34 @@ static int evict_queued(struct core *c, unsigned int *scans)
 	while (ch && rounds-- && *scans) {
 		struct chunk *next = at(c, ch->q_next);
 		struct space *s = chunk_space(c, ch);
-		int nr;
 
-		if (!can_move(c, s)) {
-			ch = next;
-			continue;
+		if (can_move(c, s)) {
+			--*scans;
+			if (plan_chunk(c, s, ch, st->spared >= st->q_len) == -EINPROGRESS)
+				return;
+			chunk_tidy(c, ch);
 		}
-		--*scans;
-		nr = move_chunk(c, s, ch, st->spared >= st->q_len);
-		if (nr > 0)
-			return nr;
-		chunk_tidy(c, ch);
 		ch = next;
 	}
-	return 0;
+}
+
+/* Ask for what was planned in the run before. True: it is on its way. */
+static bool evict_planned(struct core *c)
+{
+	struct space *s = space_find(c, c->plan.space);
+	struct chunk *ch;
+	bool moves = false;
+
+	if (s && !s->gone && can_move(c, s)) {
+		ch = chunk_make(c, s, c->plan.va); /* its own may have been tidied away */
+		moves = ch && move_chunk(c, s, ch) > 0;
+		if (moves && s->made_va == ch->va && !ch->queued) /* not only a part of it */
+			s->made_va = 0;
+		if (ch)
+			chunk_tidy(c, ch);
+	}
+	c->plan.va = 0;
+	return moves;
 }
 
 /* These can't leave. */
@@ -474,7 +525,7 @@ void core_moved(struct core *c, space_id sp, unsigned int h, const pageset *move
 	struct space *s = space_find(c, sp);
 	struct half *half;
 	struct chunk *ch;
-	pageset got;
+	pageset got, refused;
 
 	assert(s && h < CORE_HALVES && s->half[h].busy && !s->half[h].moved);
 	half = &s->half[h];
@@ -485,15 +536,11 @@ void core_moved(struct core *c, space_id sp, unsigned int h, const pageset *move
 		return;
 	}
 	c->st->stats.moves_overtaken += overtaken;
-	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++) {
 		got.w[i] = moved->w[i] & half->want.w[i];
-	for (unsigned int i = pageset_next(&half->want, 0); i < CHUNK_PAGES;
-	     i = pageset_next(&half->want, i + 1))
-		if (!pageset_has(&got, i)) {
-			put_back(c, ch, i);
-			c->st->moving_pages--;
-		}
-	half->want = got;
+		refused.w[i] = half->want.w[i] & ~moved->w[i];
+	}
+	take_back(c, ch, &refused, half);
 	half->moved = true;
 	c->st->nr_moved++;
 	if (pageset_count(&got)) {
@@ -544,21 +591,25 @@ static void nothing_left(struct core *c)
 		core_lost(c, LOSS_CAP, (space_id){0}, 0, -ENOMEM);
 }
 
-void evict_run(struct core *c)
+bool evict_run(struct core *c)
 {
 	unsigned int scans = SCANS_A_RUN;
-	int nr = 1;
 
 	unshare_run(c);
 	if (!evict_target_bytes(c))
 		c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);
-	while (nr && evict_target_bytes(c) && frames_for_bulk(c) && !c->st->lost) {
-		nr = evict_made(c);
-		if (!nr)
-			nr = evict_swept(c, &scans);
-		if (!nr)
-			nr = evict_queued(c, &scans);
-	}
-	if (!nr && scans && !c->st->moving_pages && evict_target_bytes(c))
+	if (c->plan.va && evict_planned(c))
+		return true;
+	if (!evict_target_bytes(c) || !frames_for_bulk(c) || c->st->lost)
+		return false;
+	evict_made(c);
+	if (!c->plan.va)
+		evict_swept(c, &scans);
+	if (!c->plan.va)
+		evict_queued(c, &scans);
+	if (c->plan.va)
+		return true;
+	if (scans && !c->st->moving_pages && evict_target_bytes(c))
 		nothing_left(c);
+	return false;
 }

@@ -112,55 +112,33 @@ static void to_remote(struct core *c, uint32_t i)
 	frame_put(c, i);
 }
 
-/* First in, first out, but the neighbour of the last one first: pages that
- * leave or come together get frames in a row. */
-static void push_free(struct core *c, uint32_t i)
+/* The next one after the last that is free, round and round: pages that leave or come
+ * together get frames in a row. There is one. */
+static uint32_t next_free(const struct core *c)
 {
-	struct state *st = c->st;
+	const struct state *st = c->st;
+	uint32_t words = (st->cfg.nr_frames + 63) / 64, from = st->last_got + 1;
+	uint32_t w = from / 64 % words;
+	uint64_t map = c->frame_map[w] & UINT64_MAX << from % 64;
 
-	c->frames[i] = (struct frame){.prev = st->free_tail, .next = NO_FRAME, .state = FRAME_FREE};
-	if (st->free_tail == NO_FRAME)
-		st->free_head = i;
-	else
-		c->frames[st->free_tail].next = i;
-	st->free_tail = i;
-	st->frames_free++;
-}
-
-static uint32_t pop_free(struct core *c)
-{
-	struct state *st = c->st;
-	uint32_t i = st->last_got + 1;
-	struct frame *f = &c->frames[i];
-
-	if (i >= st->cfg.nr_frames || f->state != FRAME_FREE) {
-		i = st->free_head;
-		f = &c->frames[i];
+	while (!map) {
+		w = (w + 1) % words;
+		map = c->frame_map[w];
 	}
-	assert(i != NO_FRAME);
-	if (f->prev == NO_FRAME)
-		st->free_head = f->next;
-	else
-		c->frames[f->prev].next = f->next;
-	if (f->next == NO_FRAME)
-		st->free_tail = f->prev;
-	else
-		c->frames[f->next].prev = f->prev;
-	st->frames_free--;
-	st->last_got = i;
-	return i;
+	return w * 64 + (uint32_t)__builtin_ctzll(map);
 }
 
 void frames_init(struct core *c)
 {
 	struct state *st = c->st;
 
-	st->free_head = st->free_tail = NO_FRAME;
 	st->clean_head = st->clean_tail = NO_FRAME;
 	st->dirty_head = st->dirty_tail = NO_FRAME;
 	st->ask_head = st->ask_tail = NO_FRAME;
+	st->frames_free = st->cfg.nr_frames;
+	st->last_got = st->cfg.nr_frames - 1;
 	for (uint32_t i = 0; i < st->cfg.nr_frames; i++)
-		push_free(c, i);
+		c->frame_map[i / 64] |= 1ULL << i % 64;
 }
 
 uint32_t frames_for_bulk(const struct core *c)
@@ -182,7 +160,10 @@ uint32_t frame_get(struct core *c, bool bulk)
 			return NO_FRAME;
 		to_remote(c, st->clean_head);
 	}
-	i = pop_free(c);
+	i = next_free(c);
+	c->frame_map[i / 64] &= ~(1ULL << i % 64);
+	st->frames_free--;
+	st->last_got = i;
 	c->frames[i] = (struct frame){.prev = NO_FRAME, .next = NO_FRAME, .state = FRAME_HELD};
 	return i;
 }
@@ -197,7 +178,11 @@ void frame_put(struct core *c, uint32_t i)
 		frame_unlist(c, i);
 	if (f->has_slot)
 		slot_put(c, f->slot);
-	push_free(c, i);
+	f->state = FRAME_FREE;
+	f->chunk = (ref){0};
+	f->has_slot = false;
+	c->frame_map[i / 64] |= 1ULL << i % 64;
+	c->st->frames_free++;
 }
 
 void frame_abandon(struct core *c, uint32_t i)

@@ -46,28 +46,30 @@ enum frame_state {
 	FRAME_FETCHING,
 };
 
-/* Standby frame, the twin of one page of memory at the start of the arena. */
+/* Standby frame, the twin of one page of memory at the start of the arena. Small: it is
+ * written whole each time it is handed out, and what it was is kept (undo.c). */
 struct frame {
-	uint32_t prev, next; /* of the dirty or the clean list */
+	uint32_t prev, next; /* of the dirty, the clean or the ask list */
 	ref chunk;	     /* owner; none: orphan, only its I/O keeps it */
 	uint16_t idx;	     /* page in the chunk */
 	uint8_t state;
 	uint8_t retries;
-	uint8_t avoid;	  /* copies that gave a wrong page */
-	bool agent_waits; /* it is the space's own agent that does */
-	bool waited;	  /* a thread of the job waits for these bytes */
-	bool hinted;	  /* by nobody but hints */
-	bool fetched;	  /* the waiter had to wait for the store */
-	bool ahead;	  /* read ahead of any fault */
-	bool away;	  /* the bytes come from the store, not from the job */
-	bool moves;	  /* to another slot: its own leaves */
-	bool marker;	  /* stands by until it is touched, which goes on with a plan */
-	bool submitted;	  /* the store has the request */
-	bool urgent;	  /* and knows that somebody waits */
-	bool has_slot;	  /* and one reference to it */
+	uint8_t avoid;	      /* copies that gave a wrong page */
+	bool agent_waits : 1; /* it is the space's own agent that does */
+	bool waited : 1;      /* a thread of the job waits for these bytes */
+	bool hinted : 1;      /* by nobody but hints */
+	bool fetched : 1;     /* the waiter had to wait for the store */
+	bool ahead : 1;	      /* read ahead of any fault */
+	bool away : 1;	      /* the bytes come from the store, not from the job */
+	bool moves : 1;	      /* to another slot: its own leaves */
+	bool marker : 1;      /* stands by until it is touched, which goes on with a plan */
+	bool submitted : 1;   /* the store has the request */
+	bool urgent : 1;      /* and knows that somebody waits */
+	bool has_slot : 1;    /* and one reference to it */
 	uint64_t slot;
 	uint64_t since_ns; /* when the waiter's fault was read */
 };
+_Static_assert(sizeof(struct frame) == 40, "five words");
 
 struct chunk {
 	uint64_t va;
@@ -151,7 +153,7 @@ struct state {
 	uint32_t q_len;
 	uint32_t spared; /* chunks given another round since something last moved */
 
-	uint32_t free_head, free_tail, frames_free, last_got;
+	uint32_t frames_free, last_got;
 	uint32_t clean_head, clean_tail, nr_clean;
 	uint32_t dirty_head, dirty_tail, nr_dirty;
 	uint32_t nr_writing, nr_fetching;
@@ -189,9 +191,16 @@ struct core {
 	struct state *st;
 	struct frame *frames;
 	uint16_t *slot_refs;
-	uint64_t *slot_map; /* bit set: free */
+	uint64_t *slot_map;  /* bit set: free */
+	uint64_t *frame_map; /* the same */
 	struct waiting *waiting;
 	struct space *heir; /* being made by core_forked() */
+	struct {	    /* evict.c: what is to be moved next; va 0: nothing */
+		space_id space;
+		uint64_t va;
+		bool some_stay;
+		pageset want;
+	} plan;
 };
 
 /* ---- arena.c ---- */
@@ -345,7 +354,7 @@ bool drain_run(struct core *c); /* true: go on soon */
 
 /* ---- evict.c ---- */
 uint64_t evict_target_bytes(const struct core *c); /* how much should leave now */
-void evict_run(struct core *c);
+bool evict_run(struct core *c);			   /* true: go on soon */
 /* Copies a few of the pages out that were moved. True: there were any. */
 bool take_in_run(struct core *c);
 void take_all_in(struct core *c, struct space *s);

@@ -27,6 +27,9 @@ struct undo_log {
 	struct undo_entry entry[];
 };
 
+#define KEPT_WORDS 512U
+#define TURN_SHIFT 40 /* the arena is smaller */
+
 /* One core is driven by a process. */
 static struct {
 	char *start;
@@ -35,6 +38,8 @@ static struct {
 	uint64_t all;  /* entries it has room for */
 	uint64_t room; /* the same, or how many there may be before: */
 	void (*crash)(void);
+	uint64_t turn;		   /* commits */
+	uint64_t kept[KEPT_WORDS]; /* words kept lately, and in which turn */
 } live;
 
 bool core_can_be_taken_over(void)
@@ -53,11 +58,32 @@ uint64_t undo_bytes(uint64_t arena_bytes)
 	return bytes < UNDO_BYTES_MAX ? bytes : UNDO_BYTES_MAX;
 }
 
+/* Counters and heads of lists are written again and again between two commits. */
+static bool is_kept(uint64_t off)
+{
+	uint64_t *kept = &live.kept[off / 8 % KEPT_WORDS];
+
+	if (*kept == (off ^ live.turn << TURN_SHIFT))
+		return true;
+	*kept = off ^ live.turn << TURN_SHIFT;
+	return false;
+}
+
+static void next_turn(void)
+{
+	if (++live.turn >> (64 - TURN_SHIFT)) {
+		live.turn = 1;
+		memset(live.kept, 0, sizeof(live.kept));
+	}
+}
+
 static void keep_word(uint64_t off)
 {
 	struct undo_log *log = live.log;
 	uint64_t nr = log->nr;
 
+	if (is_kept(off))
+		return;
 	if (nr >= live.room) {
 		if (live.crash && !log->full)
 			live.crash();
@@ -88,6 +114,7 @@ void undo_start(struct core *c, uint64_t from, uint64_t arena_bytes)
 {
 	uint64_t bytes = undo_bytes(arena_bytes);
 
+	next_turn();
 	live.start = c->base + from;
 	live.bytes = arena_bytes - bytes - from;
 	live.log = (struct undo_log *)(c->base + arena_bytes - bytes);
@@ -120,6 +147,7 @@ void core_commit(struct core *c)
 	(void)c;
 	if (live.crash && !log->full && log->nr + 1 >= live.room)
 		live.crash();
+	next_turn();
 	/* First: until it is so, what is filled is of the state before. */
 	__atomic_store_n(&log->nr, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&log->nr_fill, 0, __ATOMIC_RELEASE);
