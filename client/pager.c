@@ -266,8 +266,9 @@ static int open_capture(struct pager *p)
 	cp->skip[0] = getpid();
 	cp->skip[1] = h->server_pid;
 	cp->skip[2] = h->exporter_pid;
-	cp->skip[3] = h->spare_pid;
-	cp->skip[4] = h->injector_pid; /* 0: not begun */
+	cp->skip[3] = h->injector_pid; /* 0: not begun */
+	cp->skip[4] = h->spare_pid[0];
+	cp->skip[5] = h->spare_pid[1];
 	cp->zeros = mmap(NULL, CHUNK_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (cp->epoll_fd < 0 || cp->done_fd < 0 || cp->loadavg_fd < 0 || cp->zeros == MAP_FAILED)
 		return err_set(-errno, "the pager can't start: %s", strerror(errno));
@@ -340,9 +341,10 @@ static void on_control(struct pager *p)
 static void on_orphaned(struct pager *p)
 {
 	const struct run_header *h = p->args->header;
-	pid_t skip[] = {getpid(), h->server_pid, h->exporter_pid, h->spare_pid, h->injector_pid};
+	pid_t skip[] = {getpid(),	 h->server_pid,	  h->exporter_pid,
+			h->injector_pid, h->spare_pid[0], h->spare_pid[1]};
 	pid_t also[ALSO_MAX];
-	struct jobtree tree = {.root = h->supervisor_pid, .skip = skip, .nr_skip = 5, .also = also};
+	struct jobtree tree = {.root = h->supervisor_pid, .skip = skip, .nr_skip = 6, .also = also};
 
 	p->lost = p->finishing = true;
 	if (p->args->header->job_pid > 0)

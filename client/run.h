@@ -19,6 +19,7 @@
 #include <sys/types.h>
 
 #define RUN_MAX_SERVERS 16
+#define RUN_SPARES	2 /* a pager that dies at once has not made another yet */
 #define RUN_SCHEMA	"rmem.stat/1"
 
 enum run_exit { RUN_EXIT_FAILED = 125, RUN_EXIT_NOEXEC = 126, RUN_EXIT_NOTFOUND = 127 };
@@ -78,7 +79,7 @@ struct run_header {
 	int32_t supervisor_pid, pager_pid, job_pid, server_pid; /* 0: none */
 	int32_t exporter_pid;
 	int32_t injector_pid;
-	int32_t spare_pid;		    /* becomes the pager when that dies; 0: nobody does */
+	int32_t spare_pid[RUN_SPARES];	    /* one becomes the pager when that dies; 0: none */
 	uint64_t local_bytes, remote_bytes; /* the caps; local_bytes is written by the pager */
 	uint64_t least_local_bytes;	    /* what the local cap may be lowered to */
 	uint64_t start_ns;		    /* CLOCK_MONOTONIC */
@@ -185,8 +186,9 @@ struct pager_args {
 	int supervisor_pidfd;
 	int private_server_fd; /* connected socket, or -1 */
 	int dev_userfaultfd;
-	int turn_fd;   /* readable when the spare's turn has come */
-	bool takeover; /* of what a dead pager has left */
+	int turn_fd[RUN_SPARES]; /* readable when a spare's turn has come */
+	unsigned int spare;	 /* which of them this is */
+	bool takeover;		 /* of what a dead pager has left */
 };
 
 /* The pager's whole life; returns its exit status. Runs in its own process

@@ -105,17 +105,18 @@ void supervisor_lost(struct supervisor *s, const char *why)
 	supervisor_event(s, json_pack("{s:s, s:s}", "event", "lost", "reason", why));
 }
 
-void supervisor_skip(struct supervisor *s, pid_t pid)
-{
-	if (pid > 0 && s->nr_skip < SUPERVISOR_MAX_SKIP)
-		s->skip[s->nr_skip++] = pid;
-}
-
 static void skip_del(struct supervisor *s, pid_t pid)
 {
 	for (size_t i = 0; i < s->nr_skip; i++)
 		if (s->skip[i] == pid)
 			s->skip[i] = s->skip[--s->nr_skip];
+}
+
+void supervisor_skip(struct supervisor *s, pid_t pid)
+{
+	skip_del(s, pid); /* not twice */
+	if (pid > 0 && s->nr_skip < SUPERVISOR_MAX_SKIP)
+		s->skip[s->nr_skip++] = pid;
 }
 
 /* A thread of the job may be stopped, and in the middle of a call that is not its own. */
@@ -142,8 +143,9 @@ void supervisor_reap(struct supervisor *s)
 			s->exporter_pid = 0;
 			print_line("metrics are no longer served: their process has ended");
 		}
-		if (pid == s->header->spare_pid)
-			s->header->spare_pid = 0;
+		for (unsigned int i = 0; i < RUN_SPARES; i++)
+			if (pid == s->header->spare_pid[i])
+				s->header->spare_pid[i] = 0;
 		if (pid == s->header->injector_pid)
 			injector_died(s);
 		if (pid == s->pager_pid) {
@@ -271,7 +273,7 @@ static int supervisor_open(struct supervisor *s)
 	if (!err)
 		err = pager_start(s);
 	supervisor_skip(s, s->pager_pid);
-	supervisor_skip(s, s->header->spare_pid);
+	spares_skip(s);
 	print_open(); /* a thread: only after the pager was cloned */
 	return err;
 }

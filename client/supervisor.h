@@ -36,7 +36,6 @@ struct supervisor {
 	int pager_status; /* of wait(2) */
 	bool pager_finished;
 	bool injector_lost;
-	int turn_fd; /* the spare's turn has come */
 	uint64_t pager_ready_ms, pager_lost_ms;
 	unsigned int short_lives; /* pagers that died right after they had begun */
 
@@ -100,6 +99,7 @@ void pager_end(struct supervisor *s);
 /* The pager has died, as @how says: the spare goes on in its place. False: why not. */
 bool pager_replace(struct supervisor *s, const char *how, const char **why_not);
 /* Nobody waits for its turn any more, nor is asked for an agent. */
+void spares_skip(struct supervisor *s); /* as supervisor_skip() */
 void pager_helpers_end(struct supervisor *s);
 
 /* supervisor_server.c: the private memory server */

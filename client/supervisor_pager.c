@@ -6,6 +6,7 @@
  * own.
  */
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -56,21 +57,37 @@ static int pager_entry(void *arg)
 	_exit(pager_main(arg));
 }
 
+static int spare_entry(void *arg);
+
+/* One that was killed may have left its turn unread: two pagers would be none. */
+static pid_t spawn_spare(unsigned int i, int flags)
+{
+	struct pollfd p = {.fd = start.turn_fd[i], .events = POLLIN};
+	uint64_t turn;
+	pid_t pid;
+
+	if (poll(&p, 1, 0) > 0 && read(p.fd, &turn, sizeof(turn)) < 0)
+		return -1;
+	start.spare = i;
+	pid = spawn(spare_entry, flags);
+	start.header->spare_pid[i] = pid > 0 ? pid : 0;
+	return pid;
+}
+
 /* Waits for its turn, and is the pager from then on. */
 static int spare_entry(void *arg)
 {
 	struct pager_args *args = arg;
 	uint64_t turn;
-	pid_t next;
 
 	setsid();
 	prctl(PR_SET_NAME, "rmem-spare");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	args->header->spare_pid = getpid();
-	if (read(args->turn_fd, &turn, sizeof(turn)) != (ssize_t)sizeof(turn))
+	if (read(args->turn_fd[args->spare], &turn, sizeof(turn)) != (ssize_t)sizeof(turn))
 		_exit(EXIT_FAILURE);
-	next = spawn(spare_entry, CLONE_PARENT);
-	args->header->spare_pid = next > 0 ? next : 0;
+	for (unsigned int i = 0; i < RUN_SPARES; i++)
+		if (!args->header->spare_pid[i])
+			spawn_spare(i, CLONE_PARENT);
 	prctl(PR_SET_PDEATHSIG, 0);
 	prctl(PR_SET_NAME, "rmem-pager");
 	args->takeover = true;
@@ -79,9 +96,6 @@ static int spare_entry(void *arg)
 
 int pager_start(struct supervisor *s)
 {
-	s->turn_fd = eventfd(0, EFD_CLOEXEC);
-	if (s->turn_fd < 0)
-		return err_set(-errno, "eventfd: %s", strerror(errno));
 	start = (struct pager_args){
 		.cfg = s->cfg,
 		.header = s->header,
@@ -89,13 +103,18 @@ int pager_start(struct supervisor *s)
 		.supervisor_pidfd = s->self_pidfd,
 		.private_server_fd = s->server_sock,
 		.dev_userfaultfd = s->dev_fd,
-		.turn_fd = s->turn_fd,
 	};
-	s->header->spare_pid = spawn(spare_entry, 0);
-	if (s->header->spare_pid > 0)
-		s->pager_pid = spawn(pager_entry, 0);
-	if (s->pager_pid <= 0 || s->header->spare_pid <= 0) {
-		s->pager_pid = s->header->spare_pid = 0;
+	for (unsigned int i = 0; i < RUN_SPARES; i++) {
+		start.turn_fd[i] = eventfd(0, EFD_CLOEXEC);
+		if (start.turn_fd[i] < 0)
+			return err_set(-errno, "eventfd: %s", strerror(errno));
+	}
+	for (unsigned int i = 0; i < RUN_SPARES; i++)
+		if (spawn_spare(i, 0) < 0)
+			return err_set(-errno, "no process for the pager: %s", strerror(errno));
+	s->pager_pid = spawn(pager_entry, 0);
+	if (s->pager_pid < 0) {
+		s->pager_pid = 0;
 		return err_set(-errno, "no process for the pager: %s", strerror(errno));
 	}
 	s->header->pager_pid = s->pager_pid;
@@ -108,6 +127,14 @@ int pager_start(struct supervisor *s)
 #define SHORT_LIFE_MS 10U
 #define SHORT_LIVES   5U
 
+static int32_t *find_spare(const struct supervisor *s)
+{
+	for (unsigned int i = 0; i < RUN_SPARES; i++)
+		if (s->header->spare_pid[i] > 0)
+			return &s->header->spare_pid[i];
+	return NULL;
+}
+
 static const char *why_no_takeover(struct supervisor *s, int status)
 {
 	uint64_t now = supervisor_now_ms();
@@ -116,7 +143,7 @@ static const char *why_no_takeover(struct supervisor *s, int status)
 		return s->header->no_takeover;
 	if (!WIFSIGNALED(status) || WTERMSIG(status) == SIGABRT)
 		return "what it had found can't be relied on";
-	if (!s->header->spare_pid)
+	if (!find_spare(s))
 		return "nobody was there to follow it";
 	s->short_lives = now - s->pager_ready_ms < SHORT_LIFE_MS ? s->short_lives + 1 : 0;
 	return s->short_lives > SHORT_LIVES ? "it died again and again" : NULL;
@@ -125,21 +152,26 @@ static const char *why_no_takeover(struct supervisor *s, int status)
 bool pager_replace(struct supervisor *s, const char *how, const char **why_not)
 {
 	uint64_t turn = 1;
+	int32_t *spare;
 
 	*why_not = why_no_takeover(s, s->pager_status);
 	if (*why_not)
 		return false;
-	s->pager_pid = s->header->pager_pid = s->header->spare_pid;
+	spare = find_spare(s);
+	s->pager_pid = s->header->pager_pid = *spare;
+	*spare = 0;
 	s->header->takeovers++;
 	s->pager_lost_ms = supervisor_now_ms();
 	print_line("%s: another takes over", how);
-	return write(s->turn_fd, &turn, sizeof(turn)) == (ssize_t)sizeof(turn);
+	return write(start.turn_fd[spare - s->header->spare_pid], &turn, sizeof(turn)) ==
+	       (ssize_t)sizeof(turn);
 }
 
 void pager_helpers_end(struct supervisor *s)
 {
-	if (s->header && s->header->spare_pid > 0)
-		kill(s->header->spare_pid, SIGKILL);
+	for (unsigned int i = 0; s->header && i < RUN_SPARES; i++)
+		if (s->header->spare_pid[i] > 0)
+			kill(s->header->spare_pid[i], SIGKILL);
 	if (s->header && s->header->injector_pid > 0)
 		kill(s->header->injector_pid, SIGKILL);
 }
@@ -152,11 +184,18 @@ static void status_text(struct supervisor *s, const char *text)
 		supervisor_event(s, obj);
 }
 
+/* They are not the job's. */
+void spares_skip(struct supervisor *s)
+{
+	for (unsigned int i = 0; i < RUN_SPARES; i++)
+		supervisor_skip(s, s->header->spare_pid[i]);
+}
+
 static void on_takeover(struct supervisor *s)
 {
 	uint64_t took_ms = s->pager_ready_ms - s->pager_lost_ms;
 
-	supervisor_skip(s, s->header->spare_pid);
+	spares_skip(s);
 	print_line("the new pager goes on after %lu ms", (unsigned long)took_ms);
 	supervisor_event(s, json_pack("{s:s, s:i, s:I}", "event", "takeover", "pager_pid",
 				      (int)s->pager_pid, "ms", (json_int_t)took_ms));

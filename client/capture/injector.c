@@ -146,7 +146,7 @@ int injector_start(struct capture *cp)
 	pid = in->event_fd < 0 || in->todo_fd < 0 ? -errno : spawn(in);
 	if (pid < 0)
 		return err_set(pid, "no process to place agents with: %s", strerror(-pid));
-	cp->header->injector_pid = cp->skip[4] = pid;
+	cp->header->injector_pid = cp->skip[3] = pid;
 	return 0;
 }
 

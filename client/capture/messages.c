@@ -189,6 +189,7 @@ static void read_into(struct capture *cp, const struct aspace *sp)
 {
 	struct journal *j = cp->journal;
 
+	core_commit(cp->core); /* what was moved is copied, or nothing could be read */
 	j->space = sp->id.v;
 	j->mark = core_marked(cp->core);
 	for (unsigned int i = 0; i < JOURNAL_MSGS; i++)

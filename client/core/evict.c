@@ -117,9 +117,6 @@ static void put_back(struct core *c, struct chunk *ch, unsigned int idx)
 	rec_set(c, ch, idx, r->has_slot ? REC_RESIDENT : REC_NONE);
 }
 
-/* At once: whoever faults meanwhile waits. */
-#define MOVE_PAGES 256U
-
 /* So many pages between two commits: what is kept for taking them back stays in the cache. */
 #define COMMIT_PAGES 8U
 
@@ -212,6 +209,7 @@ static int plan_chunk(struct core *c, struct space *s, struct chunk *ch, bool al
 	c->plan.space = s->id;
 	c->plan.va = ch->va;
 	c->plan.some_stay = some_stay;
+	c->plan.swept = false;
 	c->plan.want = want;
 	return -EINPROGRESS;
 }
@@ -229,7 +227,7 @@ static int move_chunk(struct core *c, struct space *s, struct chunk *ch)
 		return -EAGAIN;
 	choose(c, ch, &want);
 	all = pageset_count(&want);
-	limit(ch, &want, (unsigned int)min64(frames_for_bulk(c), MOVE_PAGES));
+	limit(ch, &want, frames_for_bulk(c));
 	nr = pageset_count(&want);
 	if (!nr)
 		return -EAGAIN;
@@ -254,7 +252,7 @@ static int move_chunk(struct core *c, struct space *s, struct chunk *ch)
 
 /* ---- which chunk ---- */
 
-/* One step of the space's sweep. As move_chunk(). */
+/* One step of the space's sweep. As plan_chunk(). */
 static int sweep_step(struct core *c, struct space *s)
 {
 	const struct core_range *r = ranges_above(c, s, s->sweep_va);
@@ -278,6 +276,8 @@ static int sweep_step(struct core *c, struct space *s)
 	nr = ch->queued ? 0 : plan_chunk(c, s, ch, false); /* queued: not as old as it looks */
 	if (nr >= 0)
 		s->sweep_va = ch->va + CHUNK_BYTES;
+	else if (c->plan.va)
+		c->plan.swept = true; /* the sweep goes on when that is asked for */
 	chunk_tidy(c, ch);
 	return nr;
 }
@@ -357,6 +357,8 @@ static bool evict_planned(struct core *c)
 	if (s && !s->gone && can_move(c, s)) {
 		ch = chunk_make(c, s, c->plan.va); /* its own may have been tidied away */
 		moves = ch && move_chunk(c, s, ch) > 0;
+		if (moves && c->plan.swept)
+			s->sweep_va = ch->va + CHUNK_BYTES;
 		if (moves && s->made_va == ch->va && !ch->queued) /* not only a part of it */
 			s->made_va = 0;
 		if (ch)

@@ -198,7 +198,7 @@ struct core {
 	struct {	    /* evict.c: what is to be moved next; va 0: nothing */
 		space_id space;
 		uint64_t va;
-		bool some_stay;
+		bool some_stay, swept;
 		pageset want;
 	} plan;
 };

@@ -227,6 +227,7 @@ int model_touch(struct model *m, unsigned int t, unsigned int i, bool write)
 			m->fail(m->fail_ctx, "bytes taken out of a range that isn't registered", s,
 				i, 0);
 		p->phys = m->no_zero_page ? model_phys_new(m, 0) : 1;
+		p->fill_stamp = ++m->stamp;
 	}
 	if (write && (p->phys == 1 || (p->flags & (PF_SHARED | PF_LAZY))))
 		make_exclusive(m, p);
