@@ -43,6 +43,18 @@ static bool is_left_over(const char *what)
 	return false;
 }
 
+/* Those of processes have no name that tells them from others. */
+static void close_pidfds(struct capture *cp)
+{
+	for (unsigned int i = 0; i < KEPT_PIDFDS; i++) {
+		int fd = cp->kept->pidfd[i];
+
+		cp->kept->pidfd[i] = 0; /* first: its number may soon be another's */
+		if (fd > 0)
+			close(fd);
+	}
+}
+
 static void close_left_over(const struct capture *cp)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -154,14 +166,24 @@ static int adopt_agent(struct capture *cp, struct aspace *sp)
 	return 0;
 }
 
-/* Its memory lives as long as its agent. */
+/* Its memory lives as long as its agent. What that was asked for is answered, or the core
+ * would wait with the rest. */
 static void bury(struct capture *cp, struct aspace *sp)
 {
+	static const pageset none;
+	bool asked[CORE_HALVES], populates = core_awaits_populate(cp->core, sp->id);
 	struct proc_stat st;
 
 	if (sp->agent.pid && !proc_stat(sp->agent.pid, &st) && !strcmp(st.comm, AGENT_NAME))
 		kill(sp->agent.pid, SIGKILL);
+	for (unsigned int h = 0; h < CORE_HALVES; h++)
+		asked[h] = core_half(cp->core, sp->id, h) == HALF_ASKED;
 	core_space_gone(cp->core, sp->id);
+	for (unsigned int h = 0; h < CORE_HALVES; h++)
+		if (asked[h])
+			core_moved(cp->core, sp->id, h, &none, &none, &none, false);
+	if (populates)
+		core_populated(cp->core, sp->id, 0, -ESRCH);
 	core_commit(cp->core);
 	sp->used = false;
 }
@@ -255,9 +277,13 @@ static void adopt_processes(struct capture *cp)
 
 int capture_adopt(struct capture *cp)
 {
+	struct run_table *table = (struct run_table *)((char *)cp->header + RUN_TABLE_OFF);
 	int err = 0;
 
+	table->seq += table->seq & 1; /* it was being written */
+
 	close_left_over(cp);
+	close_pidfds(cp);
 	cp->header->agents = 0;
 	cp->header->fast = RUN_FAST_NOT_YET;
 	for (unsigned int i = 0; i < KEPT_SPACES && !err; i++)

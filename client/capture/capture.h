@@ -155,11 +155,13 @@ struct injector {
 
 /* Shared memory, at the same address in the next pager; descriptors are shared, too. */
 #define KEPT_SPACES 4096U
+#define KEPT_PIDFDS 4096U /* of more processes they stay open */
 struct capture_kept {
 	uint32_t next_space;
 	int epoll_fd, done_fd;
 	struct injector injector;
-	unsigned int hint; /* where to look for a free one */
+	int pidfd[KEPT_PIDFDS]; /* of processes, at pid % KEPT_PIDFDS; 0: none */
+	unsigned int hint;	/* where to look for a free space */
 	struct aspace space[KEPT_SPACES];
 };
 

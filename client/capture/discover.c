@@ -66,6 +66,8 @@ static void process_add(struct capture *cp, pid_t pid, const struct proc_stat *s
 		free(p);
 		return;
 	}
+	if (!cp->kept->pidfd[pid % KEPT_PIDFDS])
+		cp->kept->pidfd[pid % KEPT_PIDFDS] = p->pidfd;
 	ev.data.u64 = 1ULL << 32 | (uint32_t)pid;
 	epoll_ctl(cp->epoll_fd, EPOLL_CTL_ADD, p->pidfd, &ev);
 	p->borrows = parent && proc_same_space(pid, parent->pid) == 1;

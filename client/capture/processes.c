@@ -115,6 +115,8 @@ void process_exited(struct capture *cp, struct process *p)
 	*at = p->next;
 	processes_forget_samples(cp);
 	left_space(cp, p);
+	if (cp->kept->pidfd[p->pid % KEPT_PIDFDS] == p->pidfd)
+		cp->kept->pidfd[p->pid % KEPT_PIDFDS] = 0;
 	close(p->pidfd);
 	close(p->statm_fd);
 	free(p);
