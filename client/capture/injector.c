@@ -89,6 +89,7 @@ static int injector_main(void *arg)
 	setsid();
 	prctl(PR_SET_NAME, "rmem-injector");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	priority_first(getpid()); /* in a session of its own, that of the pager says nothing */
 	while (read(in->todo_fd, &n, sizeof(n)) == (ssize_t)sizeof(n)) {
 		struct inject_request *r;
 
