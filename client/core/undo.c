@@ -178,6 +178,8 @@ void core_crash_after(uint64_t stores, void (*crash)(void))
 	live.room = crash ? stores : live.all;
 }
 
+#ifdef RMEM_UNDO /* beside sanitizers these are others' */
+
 /* ---- what the compiler calls ---- */
 
 void __asan_store1_noabort(const void *p);
@@ -221,3 +223,5 @@ void __asan_storeN_noabort(const void *p, size_t bytes)
 void __asan_handle_no_return(void)
 {
 }
+
+#endif
