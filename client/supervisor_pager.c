@@ -83,6 +83,8 @@ static int spare_entry(void *arg)
 	setsid();
 	prctl(PR_SET_NAME, "rmem-spare");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != args->header->supervisor_pid) /* it has died already */
+		_exit(EXIT_FAILURE);
 	if (read(args->turn_fd[args->spare], &turn, sizeof(turn)) != (ssize_t)sizeof(turn))
 		_exit(EXIT_FAILURE);
 	for (unsigned int i = 0; i < RUN_SPARES; i++)

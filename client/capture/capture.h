@@ -148,6 +148,7 @@ struct inject_request {
 struct injector {
 	uint32_t current; /* atomic: space that is being entered, or 0 */
 	int event_fd, todo_fd, dev_fd, done_fd;
+	pid_t supervisor_pid; /* its parent */
 	bool no_move;
 	uint64_t seq;
 	struct inject_request request[INJECT_REQUESTS];

@@ -89,6 +89,8 @@ static int injector_main(void *arg)
 	setsid();
 	prctl(PR_SET_NAME, "rmem-injector");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != in->supervisor_pid) /* it has died already */
+		return EXIT_FAILURE;
 	priority_first(getpid()); /* in a session of its own, that of the pager says nothing */
 	while (read(in->todo_fd, &n, sizeof(n)) == (ssize_t)sizeof(n)) {
 		struct inject_request *r;
@@ -142,6 +144,7 @@ int injector_start(struct capture *cp)
 	in->dev_fd = cp->dev_userfaultfd;
 	in->done_fd = cp->done_fd;
 	in->no_move = !cp->has_move;
+	in->supervisor_pid = cp->header->supervisor_pid;
 	in->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	in->todo_fd = eventfd(0, EFD_CLOEXEC);
 	pid = in->event_fd < 0 || in->todo_fd < 0 ? -errno : spawn(in);
