@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -23,10 +22,9 @@
 #include "client/supervisor_print.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
-#include "common/base/units.h"
+#include "common/base/spawn.h"
 
-#define PAGER_STACK_BYTES MIB(8)
-#define PAGER_EXIT_MS	  2000
+#define PAGER_EXIT_MS 2000
 
 /*
  * What the pager's process and the one that waits to follow it start with. Both are made
@@ -34,19 +32,6 @@
  * a process made beside threads could find their locks held for ever.
  */
 static struct pager_args start;
-
-static pid_t spawn(int (*entry)(void *), int flags)
-{
-	char *stack = mmap(NULL, PAGER_STACK_BYTES, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-	pid_t pid;
-
-	if (stack == MAP_FAILED)
-		return -1;
-	pid = clone(entry, stack + PAGER_STACK_BYTES, flags | CLONE_FILES | SIGCHLD, &start);
-	munmap(stack, PAGER_STACK_BYTES); /* it has its own copy */
-	return pid;
-}
 
 /* Signals stay blocked: whoever ends a whole session or service by signal
  * means the job, and the job may take its time. */
@@ -67,9 +52,9 @@ static pid_t spawn_spare(unsigned int i, int flags)
 	pid_t pid;
 
 	if (poll(&p, 1, 0) > 0 && read(p.fd, &turn, sizeof(turn)) < 0)
-		return -1;
+		return -errno;
 	start.spare = i;
-	pid = spawn(spare_entry, flags);
+	pid = spawn_beside(spare_entry, &start, flags);
 	start.header->spare_pid[i] = pid > 0 ? pid : 0;
 	return pid;
 }
@@ -98,6 +83,8 @@ static int spare_entry(void *arg)
 
 int pager_start(struct supervisor *s)
 {
+	pid_t pid = 0;
+
 	start = (struct pager_args){
 		.cfg = s->cfg,
 		.header = s->header,
@@ -111,15 +98,13 @@ int pager_start(struct supervisor *s)
 		if (start.turn_fd[i] < 0)
 			return err_set(-errno, "eventfd: %s", strerror(errno));
 	}
-	for (unsigned int i = 0; i < RUN_SPARES; i++)
-		if (spawn_spare(i, 0) < 0)
-			return err_set(-errno, "no process for the pager: %s", strerror(errno));
-	s->pager_pid = spawn(pager_entry, 0);
-	if (s->pager_pid < 0) {
-		s->pager_pid = 0;
-		return err_set(-errno, "no process for the pager: %s", strerror(errno));
-	}
-	s->header->pager_pid = s->pager_pid;
+	for (unsigned int i = 0; i < RUN_SPARES && pid >= 0; i++)
+		pid = spawn_spare(i, 0);
+	if (pid >= 0)
+		pid = spawn_beside(pager_entry, &start, 0);
+	if (pid < 0)
+		return err_set(pid, "no process for the pager: %s", strerror(-pid));
+	s->pager_pid = s->header->pager_pid = pid;
 	return 0;
 }
 

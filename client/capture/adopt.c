@@ -281,7 +281,6 @@ int capture_adopt(struct capture *cp)
 	int err = 0;
 
 	table->seq += table->seq & 1; /* it was being written */
-
 	close_left_over(cp);
 	close_pidfds(cp);
 	cp->header->agents = 0;

@@ -223,7 +223,6 @@ void priority_apart(struct aspace *sp);
 struct aspace *aspace_find(const struct capture *cp, space_id id);
 struct aspace *aspace_new(struct capture *cp, int uffd, pid_t pid);
 int aspace_watch(struct capture *cp, struct aspace *sp); /* by epoll; 0 or -errno */
-void aspace_free(struct aspace *sp);
 int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent, int wake_fd);
 void aspace_gone(struct capture *cp, struct aspace *sp);
 void aspaces_bury(struct capture *cp);		  /* free the dead ones */

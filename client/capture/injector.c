@@ -23,10 +23,9 @@
 #include "client/capture/quiesce.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
-#include "common/base/units.h"
+#include "common/base/spawn.h"
 
 #define INJECT_TIMEOUT_MS 2000
-#define STACK_BYTES	  MIB(1)
 
 /* ---- in its process ---- */
 
@@ -113,20 +112,6 @@ static int injector_main(void *arg)
 
 /* ---- in the pager ---- */
 
-/* The supervisor's child, as the pager is, before there are threads here. */
-static int spawn(struct injector *in)
-{
-	char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-	pid_t pid;
-
-	if (stack == MAP_FAILED)
-		return -ENOMEM;
-	pid = clone(injector_main, stack + STACK_BYTES, CLONE_FILES | CLONE_PARENT | SIGCHLD, in);
-	munmap(stack, STACK_BYTES); /* it has its own copy */
-	return pid < 0 ? -errno : pid;
-}
-
 int injector_start(struct capture *cp)
 {
 	struct injector *in = &cp->kept->injector;
@@ -147,7 +132,9 @@ int injector_start(struct capture *cp)
 	in->supervisor_pid = cp->header->supervisor_pid;
 	in->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	in->todo_fd = eventfd(0, EFD_CLOEXEC);
-	pid = in->event_fd < 0 || in->todo_fd < 0 ? -errno : spawn(in);
+	/* The supervisor's child, as the pager is, before there are threads here. */
+	pid = in->event_fd < 0 || in->todo_fd < 0 ? -errno
+						  : spawn_beside(injector_main, in, CLONE_PARENT);
 	if (pid < 0)
 		return err_set(pid, "no process to place agents with: %s", strerror(-pid));
 	cp->header->injector_pid = cp->skip[3] = pid;

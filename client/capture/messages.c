@@ -155,9 +155,17 @@ void messages_again(struct capture *cp)
 			skip--;
 			continue;
 		}
+		/* Who forked has gone on since, and may have changed it. */
+		if (j->msg[i].event == UFFD_EVENT_FORK && !sp->wiped_known) {
+			cp->fatal = "what a fork does not hand on was not known when the pager"
+				    " died";
+			break;
+		}
 		deliver(cp, sp, &j->msg[i]);
 		given(cp);
 	}
+	if (sp)
+		aspace_after_read(sp);
 	j->nr = 0;
 }
 

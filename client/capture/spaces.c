@@ -55,14 +55,6 @@ static struct aspace *aspace_get(struct capture *cp)
 	return calloc(1, sizeof(struct aspace));
 }
 
-void aspace_free(struct aspace *sp)
-{
-	if (sp->used)
-		sp->used = false;
-	else
-		free(sp);
-}
-
 int aspace_watch(struct capture *cp, struct aspace *sp)
 {
 	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u64 = sp->id.v};
@@ -80,6 +72,14 @@ static bool is_kept(const struct capture *cp, const struct aspace *sp)
 	return sp >= cp->kept->space && sp < cp->kept->space + KEPT_SPACES;
 }
 
+static void aspace_put(struct capture *cp, struct aspace *sp)
+{
+	if (is_kept(cp, sp))
+		sp->used = false;
+	else
+		free(sp);
+}
+
 struct aspace *aspace_new(struct capture *cp, int uffd, pid_t pid)
 {
 	struct aspace *sp = aspace_get(cp);
@@ -92,7 +92,7 @@ struct aspace *aspace_new(struct capture *cp, int uffd, pid_t pid)
 	sp->wake_fd = sp->pagemap_fd = -1;
 	sp->readable = true;
 	if (aspace_watch(cp, sp)) {
-		aspace_free(sp);
+		aspace_put(cp, sp);
 		return NULL;
 	}
 	sp->used = is_kept(cp, sp);
@@ -210,7 +210,7 @@ void aspaces_bury(struct capture *cp)
 			continue;
 		}
 		*p = sp->next;
-		aspace_free(sp);
+		aspace_put(cp, sp);
 	}
 }
 

@@ -54,7 +54,7 @@ int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 	if (slots % 64)
 		c->slot_map[slots / 64] = (1ULL << slots % 64) - 1;
 	frames_init(c);
-	undo_start(c, cfg->nr_frames * PAGE_BYTES, arena_bytes);
+	undo_start(arena, cfg->nr_frames * PAGE_BYTES, arena_bytes);
 	core_commit(c);
 	*out = c;
 	return 0;

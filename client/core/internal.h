@@ -223,7 +223,7 @@ void arena_put(struct core *c, ref r, uint64_t bytes);
 
 uint64_t undo_bytes(uint64_t arena_bytes); /* that the log takes, at the arena's end */
 /* From now on stores beyond @from in the arena can be taken back. */
-void undo_start(struct core *c, uint64_t from, uint64_t arena_bytes);
+void undo_start(char *arena, uint64_t from, uint64_t arena_bytes);
 void undo_stop(void);
 int undo_all(void); /* 0; -EOVERFLOW: too much was changed */
 

@@ -77,16 +77,10 @@ int core_takeover(void *arena, uint64_t arena_bytes, const struct core_config *c
 	struct core *c;
 	int err;
 
-	undo_stop();
-	err = core_lay_out(arena, arena_bytes, cfg, binds, &c, &end);
-	if (err)
-		return err;
-	undo_start(c, cfg->nr_frames * PAGE_BYTES, arena_bytes);
+	undo_start(arena, cfg->nr_frames * PAGE_BYTES, arena_bytes);
 	err = undo_all();
 	if (err)
 		return err;
-	/* Its place is in what was taken back. */
-	*c = (struct core){0};
 	err = core_lay_out(arena, arena_bytes, cfg, binds, &c, &end);
 	if (err || c->st->layout != end || c->st->cfg.nr_frames != cfg->nr_frames)
 		return -EINVAL;

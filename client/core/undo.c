@@ -110,14 +110,14 @@ void undo_note(const void *p, uint64_t bytes)
 	note(p, bytes);
 }
 
-void undo_start(struct core *c, uint64_t from, uint64_t arena_bytes)
+void undo_start(char *arena, uint64_t from, uint64_t arena_bytes)
 {
 	uint64_t bytes = undo_bytes(arena_bytes);
 
 	next_turn();
-	live.start = c->base + from;
+	live.start = arena + from;
 	live.bytes = arena_bytes - bytes - from;
-	live.log = (struct undo_log *)(c->base + arena_bytes - bytes);
+	live.log = (struct undo_log *)(arena + arena_bytes - bytes);
 	live.all = (bytes - sizeof(struct undo_log)) / sizeof(struct undo_entry);
 	if (!live.crash)
 		live.room = live.all;

@@ -98,16 +98,16 @@ int shm_session_open(struct shm_session *s, const char *path, int sock_fd, uint6
 {
 	int rc;
 
-	*s = (struct shm_session){.fd = -1,
-				  .wanted_bytes = bytes,
-				  .timeout_ms = timeout_ms,
-				  .is_private = sock_fd >= 0};
-	if (sock_fd >= 0) {
+	*s = (struct shm_session){
+		.fd = -1, .wanted_bytes = bytes, .timeout_ms = timeout_ms, .is_private = !path[0]};
+	if (s->is_private)
 		snprintf(s->server, sizeof(s->server), "the private server");
+	else
+		snprintf(s->server, sizeof(s->server), "server shm:%s", path);
+	if (sock_fd >= 0) {
 		s->fd = sock_fd;
 		rc = shm_adopt(sock_fd);
 	} else {
-		snprintf(s->server, sizeof(s->server), "server shm:%s", path);
 		s->fd = shm_connect(path, timeout_ms);
 		rc = s->fd < 0 ? s->fd : 0;
 	}
