@@ -355,13 +355,28 @@ bool drain_run(struct core *c); /* true: go on soon */
 /* ---- evict.c ---- */
 uint64_t evict_target_bytes(const struct core *c); /* how much should leave now */
 bool evict_run(struct core *c);			   /* true: go on soon */
+uint64_t cap_hard_bytes(const struct core *c);
+struct policy_room policy_room(const struct core *c);
+
+/* ---- move.c ---- */
+bool space_can_move(struct core *c, struct space *s); /* asks for an agent, if it has none */
+
+/* What should leave the chunk is found out in one run and asked for in the next, so that
+ * nobody who faults has to wait for both. -EINPROGRESS; 0: nothing here can or should go;
+ * -errno: not now. @all_of_it: whatever the policy says. */
+int chunk_plan(struct core *c, struct space *s, struct chunk *ch, bool all_of_it);
+
+/* Pages that are now on their way, of those that were planned; -errno: not now. */
+int chunk_move(struct core *c, struct space *s, struct chunk *ch);
+
+/* ---- take_in.c ---- */
 /* Copies a few of the pages out that were moved. True: there were any. */
 bool take_in_run(struct core *c);
 void take_all_in(struct core *c, struct space *s);
 /* This page, if it is in scratch; the chunk may be gone afterwards. */
 bool take_page_in(struct core *c, struct space *s, const struct chunk *ch, unsigned int idx);
-uint64_t cap_hard_bytes(const struct core *c);
-struct policy_room policy_room(const struct core *c);
+/* All that the half has was copied, or nothing was moved to it. */
+void half_done(struct core *c, struct space *s, struct half *half, struct chunk *ch);
 
 /* ---- unshare.c: pages shared by forked processes ---- */
 bool unshare_pending(const struct space *s); /* nothing of it may be moved now */

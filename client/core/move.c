@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One chunk's pages leave the job: what can and should go is found out, frames are
+ * handed over for it, the space's agent is asked, and its answer taken.
+ */
+#include "client/core/internal.h"
+
+static struct half *free_half(struct space *s)
+{
+	for (unsigned int h = 0; h < CORE_HALVES; h++)
+		if (!s->half[h].busy)
+			return &s->half[h];
+	return NULL;
+}
+
+bool space_can_move(struct core *c, struct space *s)
+{
+	if (s->agent == AGENT_NONE) {
+		s->agent = AGENT_ASKED;
+		c->b.capture->want_agent(c->b.capture_ctx, s->id);
+	}
+	return s->agent == AGENT_HERE && !s->nr_held && !unshare_pending(s) && free_half(s);
+}
+
+/* Of what the kernel could move, what the core lets go. */
+static void choose(const struct core *c, const struct chunk *ch, pageset *set)
+{
+	const struct space *s = chunk_space(c, ch);
+	const struct core_range *r = ranges_above(c, s, ch->va);
+
+	for (unsigned int i = pageset_next(set, 0); i < CHUNK_PAGES; i = pageset_next(set, i + 1)) {
+		uint64_t va = ch->va + i * PAGE_BYTES;
+		const struct rec *rec = chunk_rec(c, ch, i);
+
+		if (r && va >= r->end)
+			r = ranges_above(c, s, va);
+		if (!r || va < r->start || pageset_has(&ch->removed, i) ||
+		    (rec && rec->state != REC_NONE && rec->state != REC_RESIDENT))
+			pageset_del(set, i);
+	}
+}
+
+/* At most @max of them, going on where the last move of the chunk ended, so
+ * that pages which refuse don't keep the others from their turn. */
+static void limit(struct chunk *ch, pageset *set, unsigned int max)
+{
+	pageset out = {{0}};
+	unsigned int i = pageset_next(set, ch->next_idx);
+
+	while (max--) {
+		if (i == CHUNK_PAGES)
+			i = pageset_next(set, 0);
+		if (i == CHUNK_PAGES || pageset_has(&out, i))
+			break;
+		pageset_add(&out, i);
+		i = pageset_next(set, i + 1);
+	}
+	ch->next_idx = (uint16_t)(i % CHUNK_PAGES);
+	*set = out;
+}
+
+static void put_back(struct core *c, struct chunk *ch, unsigned int idx)
+{
+	struct rec *r = chunk_rec(c, ch, idx);
+
+	frame_put(c, (uint32_t)r->frame);
+	r->frame = 0;
+	rec_set(c, ch, idx, r->has_slot ? REC_RESIDENT : REC_NONE);
+}
+
+/* So many pages between two commits: what is kept for taking them back stays in the cache. */
+#define COMMIT_PAGES 8U
+
+/* They are the half's, to be moved; in part, if this ends here. */
+static void hand_over(struct core *c, struct chunk *ch, const pageset *want, struct half *half)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = pageset_next(want, 0); i < CHUNK_PAGES;
+	     i = pageset_next(want, i + 1)) {
+		uint32_t f = frame_get(c, true);
+		struct rec *r = chunk_rec(c, ch, i);
+
+		c->frames[f].chunk = ref_to(c, ch);
+		c->frames[f].idx = (uint16_t)i;
+		rec_set(c, ch, i, REC_MOVING);
+		r->frame = f;
+		pageset_add(&half->want, i);
+		c->st->moving_pages++;
+		if (++n % COMMIT_PAGES == 0)
+			core_commit(c);
+	}
+	core_commit(c);
+}
+
+/* Those of @some that the half has, which were not moved. */
+static void take_back(struct core *c, struct chunk *ch, const pageset *some, struct half *half)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = pageset_next(some, 0); i < CHUNK_PAGES;
+	     i = pageset_next(some, i + 1)) {
+		put_back(c, ch, i);
+		pageset_del(&half->want, i);
+		c->st->moving_pages--;
+		if (++n % COMMIT_PAGES == 0)
+			core_commit(c);
+	}
+}
+
+/* Of what could leave, what does. True: some of it stays. */
+static bool ask_policy(struct core *c, const struct space *s, struct chunk *ch, pageset *set)
+{
+	const struct capture_ops *cap = c->b.capture;
+	struct policy_room room = policy_room(c);
+	pageset young, all = *set, stay;
+	bool known = cap->ages && !cap->ages(c->b.capture_ctx, s->id, ch->va, &young);
+	bool clear = policy_leave(c->b.policy, c->b.policy_ctx, &room, &ch->pc,
+				  known ? &young : NULL, set);
+
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++) {
+		set->w[i] &= all.w[i];
+		stay.w[i] = all.w[i] & ~set->w[i];
+	}
+	if (clear && known && pageset_count(&stay))
+		cap->age(c->b.capture_ctx, s->id, ch->va, &stay);
+	return pageset_count(&stay);
+}
+
+/* It was looked at; if some of it stays its turn comes again after all others. */
+static void stays(struct core *c, struct chunk *ch, bool some)
+{
+	chunk_unqueue(c, ch);
+	if (some)
+		chunk_queue(c, ch, false);
+}
+
+int chunk_plan(struct core *c, struct space *s, struct chunk *ch, bool all_of_it)
+{
+	bool some_stay = false;
+	pageset want;
+	int err;
+
+	if (!c->b.capture->can_move(c->b.capture_ctx, s->id))
+		return -EAGAIN;
+	err = c->b.capture->scan(c->b.capture_ctx, s->id, ch->va, true, &want);
+	if (err)
+		return err;
+	choose(c, ch, &want);
+	if (!all_of_it)
+		some_stay = ask_policy(c, s, ch, &want);
+	if (!pageset_count(&want)) {
+		stays(c, ch, some_stay);
+		c->st->spared += some_stay;
+		return 0;
+	}
+	c->plan.space = s->id;
+	c->plan.va = ch->va;
+	c->plan.some_stay = some_stay;
+	c->plan.swept = false;
+	c->plan.want = want;
+	return -EINPROGRESS;
+}
+
+int chunk_move(struct core *c, struct space *s, struct chunk *ch)
+{
+	bool some_stay = c->plan.some_stay;
+	struct half *half = free_half(s);
+	pageset want = c->plan.want;
+	unsigned int nr, all;
+	int err;
+
+	if (!c->b.capture->can_move(c->b.capture_ctx, s->id))
+		return -EAGAIN;
+	choose(c, ch, &want);
+	all = pageset_count(&want);
+	limit(ch, &want, frames_for_bulk(c));
+	nr = pageset_count(&want);
+	if (!nr)
+		return -EAGAIN;
+	if (!chunk_need_table(c, ch))
+		return -ENOMEM;
+	*half = (struct half){.chunk = ref_to(c, ch), .busy = true, .some_stay = some_stay};
+	hand_over(c, ch, &want, half);
+	err = c->b.capture->move(c->b.capture_ctx, s->id, (unsigned int)(half - s->half), ch->va,
+				 &want);
+	if (err) {
+		take_back(c, ch, &want, half);
+		*half = (struct half){0};
+		return err;
+	}
+	if (nr < all) {
+		chunk_queue(c, ch, true);
+		return (int)nr;
+	}
+	stays(c, ch, some_stay);
+	return (int)nr;
+}
+
+/* ---- the answer ---- */
+
+/* These can't leave. */
+static void stuck(struct core *c, unsigned int pages)
+{
+	struct state *st = c->st;
+
+	st->stuck_pages += pages;
+	if (st->stuck_pages * PAGE_BYTES > st->stats.stuck_bytes)
+		st->stats.stuck_bytes = st->stuck_pages * PAGE_BYTES;
+}
+
+/* Refused with EBUSY: shared with a forked process, or pinned. */
+static void refused_busy(struct core *c, struct space *s, struct chunk *ch, const pageset *busy)
+{
+	c->st->stats.moves_busy += pageset_count(busy);
+	if (unshare_refused(c, s, ch, busy))
+		return;
+	stuck(c, pageset_count(busy)); /* pinned */
+	ch->populated = false;
+}
+
+void core_moved(struct core *c, space_id sp, unsigned int h, const pageset *moved,
+		const pageset *busy, const pageset *invalid, bool overtaken)
+{
+	struct space *s = space_find(c, sp);
+	struct half *half;
+	struct chunk *ch;
+	pageset got, refused;
+
+	assert(s && h < CORE_HALVES && s->half[h].busy && !s->half[h].moved);
+	half = &s->half[h];
+	ch = at(c, half->chunk);
+	if (!ch) {
+		*half = (struct half){0};
+		space_release(c, s);
+		return;
+	}
+	c->st->stats.moves_overtaken += overtaken;
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++) {
+		got.w[i] = moved->w[i] & half->want.w[i];
+		refused.w[i] = half->want.w[i] & ~moved->w[i];
+	}
+	take_back(c, ch, &refused, half);
+	half->moved = true;
+	c->st->nr_moved++;
+	if (pageset_count(&got)) {
+		c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);
+		c->st->spared = 0;
+	} else if (half->some_stay) {
+		c->st->spared++; /* what would go can't; what stays gets no younger by that */
+	} else if (!overtaken) {
+		chunk_unqueue(c, ch); /* until the next sweep */
+	}
+	if (overtaken)
+		chunk_queue(c, ch, true);
+	if (pageset_count(busy))
+		refused_busy(c, s, ch, busy);
+	else
+		ch->populated = false;
+	stuck(c, pageset_count(invalid)); /* locked or read-only: the next sweep asks again */
+	if (!pageset_count(&got))
+		half_done(c, s, half, ch);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an agent has moved to scratch is copied into frames and summed up, a few pages at
+ * a time: a fault may wait.
+ */
+#include "client/core/internal.h"
+
+/* So many are copied out and summed up before anybody who waits is answered: fewer, when
+ * it is known that somebody does. */
+#define TAKE_PAGES   8U
+#define TAKE_HURRIED 2U
+
+static bool is_zero(const void *page)
+{
+	const uint64_t *w = page;
+
+	return !w[0] && !memcmp(w, w + 1, PAGE_BYTES - sizeof(*w));
+}
+
+/* The page's bytes are in its frame: zero, as the store has it, or new. */
+static void take_in(struct core *c, struct chunk *ch, unsigned int idx)
+{
+	struct rec *r = chunk_rec(c, ch, idx);
+	uint32_t i = (uint32_t)r->frame;
+	struct frame *f = &c->frames[i];
+	uint64_t sum;
+
+	c->st->stats.pages_moved++;
+	chunk_space(c, ch)->stats.pages_moved++;
+	if (is_zero(frame_bytes(c, i))) {
+		c->st->stats.pages_zero_elided++;
+		rec_drop(c, ch, idx);
+		return;
+	}
+	sum = c->b.env->sum(c->b.env_ctx, frame_bytes(c, i));
+	if (r->has_slot && r->sum == sum) {
+		c->st->stats.pages_clean_elided++;
+		f->slot = r->slot;
+		f->has_slot = true;
+		r->has_slot = 0;
+		frame_clean_push(c, i);
+	} else {
+		rec_give_slot_up(c, r);
+		r->sum = sum;
+		frame_dirty_push(c, i);
+	}
+	r->slot = 0;
+	rec_set(c, ch, idx, REC_STANDBY);
+}
+
+/* The first @max members of @from. */
+static pageset first_of(const pageset *from, unsigned int max)
+{
+	pageset out = {{0}};
+
+	for (unsigned int i = pageset_next(from, 0); i < CHUNK_PAGES && max--;
+	     i = pageset_next(from, i + 1))
+		pageset_add(&out, i);
+	return out;
+}
+
+void half_done(struct core *c, struct space *s, struct half *half, struct chunk *ch)
+{
+	c->b.capture->drop(c->b.capture_ctx, s->id, (unsigned int)(half - s->half));
+	c->st->moving_pages -= half->taken;
+	c->st->local_anon -= (int64_t)(half->taken * PAGE_BYTES);
+	*half = (struct half){0};
+	c->st->nr_moved--;
+	chunk_tidy(c, ch);
+}
+
+/* @some of what was moved, at most TAKE_PAGES; the rest another time, since a
+ * fault may wait. */
+static void take_some_in(struct core *c, struct space *s, struct half *half, pageset some)
+{
+	struct chunk *ch = at(c, half->chunk);
+	void *frames[TAKE_PAGES];
+	unsigned int nr = 0;
+	int err = 0;
+
+	for (unsigned int i = pageset_next(&some, 0); i < CHUNK_PAGES;
+	     i = pageset_next(&some, i + 1))
+		frames[nr++] = frame_bytes(c, (uint32_t)chunk_rec(c, ch, i)->frame);
+	if (nr)
+		err = c->b.capture->copy_out(c->b.capture_ctx, s->id,
+					     (unsigned int)(half - s->half), &some, frames);
+	for (unsigned int i = pageset_next(&some, 0); i < CHUNK_PAGES;
+	     i = pageset_next(&some, i + 1)) {
+		pageset_del(&half->want, i);
+		if (err) { /* if the space is gone we shall hear of it; else its bytes are */
+			rec_drop(c, ch, i);
+			rec_set(c, ch, i, REC_LOST);
+		} else {
+			take_in(c, ch, i);
+		}
+	}
+	if (err)
+		c->st->moving_pages -= nr;
+	else
+		half->taken += nr;
+	if (err && err != -ESRCH)
+		core_lost(c, LOSS_SPACE, s->id, ch->va, err);
+	if (!pageset_count(&half->want))
+		half_done(c, s, half, ch);
+}
+
+void take_all_in(struct core *c, struct space *s)
+{
+	for (unsigned int h = 0; h < CORE_HALVES; h++)
+		while (s->half[h].moved && !c->st->lost)
+			take_some_in(c, s, &s->half[h], first_of(&s->half[h].want, TAKE_PAGES));
+}
+
+bool take_page_in(struct core *c, struct space *s, const struct chunk *ch, unsigned int idx)
+{
+	pageset one = {{0}};
+
+	pageset_add(&one, idx);
+	for (unsigned int h = 0; h < CORE_HALVES; h++) {
+		struct half *half = &s->half[h];
+
+		if (half->moved && half->chunk.v == ref_to(c, ch).v &&
+		    pageset_has(&half->want, idx)) {
+			take_some_in(c, s, half, one);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool take_in_run(struct core *c)
+{
+	for (struct space *s = space_first(c); s && c->st->nr_moved; s = space_next(c, s))
+		for (unsigned int h = 0; h < CORE_HALVES; h++)
+			if (s->half[h].moved) {
+				unsigned int nr = c->st->nr_urgent ? TAKE_HURRIED : TAKE_PAGES;
+
+				take_some_in(c, s, &s->half[h], first_of(&s->half[h].want, nr));
+				return true;
+			}
+	return false;
+}
