@@ -42,7 +42,18 @@ struct pager {
 	bool taking; /* an agent may wait for a message to be read */
 };
 
-/* SIGKILL to every process the pager knows of, agents included. */
-void pager_kill_known(struct pager *p);
+/* ---- pager_env.c ---- */
+extern const struct env_ops pager_env;		    /* ctx: struct pager */
+void pager_lose(struct pager *p, const char *text); /* the job is to be stopped; said once */
+
+/* ---- pager_open.c ---- */
+/* 0; -errno with err text. p->args and p->kept are set. */
+int pager_open(struct pager *p);
+void pager_lock_memory(void);
+void pager_job_started(struct pager *p, pid_t pid); /* 0: not yet */
+/* The cap can't be lower: standby is as large as it was made, and the job needs as much. */
+uint64_t pager_least_cap(const struct run_config *cfg);
+/* Why nobody can go on when this pager dies; the first reason counts. */
+void pager_no_takeover(struct pager *p, const char *why);
 
 #endif
