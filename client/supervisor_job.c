@@ -55,6 +55,14 @@ int job_start(struct supervisor *s)
 	}
 	close(go[0]);
 	close(ex[1]);
+	/* What the terminal sent before there was a job has not reached it. Whoever asked to
+	 * end is heard now, and the job, which waits, never begins. */
+	signal_read(s);
+	if (s->phase != PHASE_RUNNING) {
+		close(go[1]);
+		close(ex[0]);
+		return 0;
+	}
 	s->job_pid = s->header->job_pid = pid;
 	s->job_started = true;
 	s->job_exec_fd = ex[0];
