@@ -193,8 +193,6 @@ static void follow_drain(struct pager *p)
 			continue;
 		if (core_drain(c, i))
 			__atomic_fetch_or(&h->refused_drain, 1U << i, __ATOMIC_RELEASE);
-		else
-			pager_no_takeover(p, "a memory server was drained");
 	}
 }
 

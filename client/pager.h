@@ -21,7 +21,7 @@ enum pager_tag {
 /* At RUN_KEPT_OFF: what another pager needs to take over, besides the core's arena. */
 struct pager_kept {
 	struct sum_secret secret;
-	struct store_keep store[RUN_MAX_SERVERS];
+	struct handover store[HANDOVER_NODES];
 	struct capture_kept capture;
 };
 _Static_assert(sizeof(struct pager_kept) <= RUN_KEPT_BYTES, "no room");

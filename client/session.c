@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/policy/readahead.h"
 #include "client/policy/recorder.h"
@@ -13,6 +14,7 @@
 #include "client/store/pool.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
+#include "common/conn/rdma.h"
 #include "common/spec.h"
 #include "common/wire/wire.h"
 
@@ -201,27 +203,88 @@ static int share_out(const struct run_config *cfg, uint64_t *share)
 	return open || !left ? 0 : too_small(cfg);
 }
 
-static bool survives(const char *text)
+static bool survives(const struct spec *spec)
 {
-	struct spec *spec = NULL;
-	const struct store_type *type = spec_parse(text, &spec) ? NULL : type_of(spec->scheme);
+	const struct store_type *type = type_of(spec->scheme);
 	bool is = type && type->survives;
 
-	spec_free(spec);
+	for (size_t i = 0; i < spec->nr_kids && is; i++)
+		is = survives(spec->kid[i]);
 	return is;
+}
+
+/* Nodes of HANDOVER_NODES that a SPEC takes; all, if it can't be gone on with. */
+static unsigned int keeps(const char *text)
+{
+	struct spec *spec = NULL;
+	unsigned int n = HANDOVER_NODES;
+
+	if (!spec_parse(text, &spec) && survives(spec))
+		n = handover_nodes(spec);
+	spec_free(spec);
+	return n;
 }
 
 const char *session_no_takeover(const struct run_config *cfg)
 {
+	unsigned int nodes = 1; /* the pool */
+
 	if (cfg->record_path)
 		return "what was recorded would be lost";
-	for (unsigned int i = 0; i < cfg->nr_servers; i++)
-		if (!survives(cfg->server[i]))
-			return "the connection to the memory server can't be handed over";
-	return "";
+	for (unsigned int i = 0; i < cfg->nr_servers && nodes < HANDOVER_NODES; i++)
+		nodes += keeps(cfg->server[i]);
+	return nodes < HANDOVER_NODES ? "" : "the memory servers can't be handed over";
 }
 
-int session_open_store(const struct run_config *cfg, int sock_fd, struct store_keep *keep,
+/* Their nodes follow the pool's. */
+static int open_pool(const struct run_config *cfg, struct store_open_args *args, struct store **out)
+{
+	struct handover *handover = args->handover, *next = handover ? handover + 1 : NULL;
+	uint32_t live = store_pool_live(handover, cfg->nr_servers);
+	struct pool_part part[RUN_MAX_SERVERS] = {0};
+	uint64_t share[RUN_MAX_SERVERS];
+	int err = share_out(cfg, share);
+
+	for (unsigned int n = 0; n < cfg->nr_servers && !err; n++) {
+		struct spec *spec = NULL;
+
+		args->bytes = share[n];
+		args->handover = next;
+		err = spec_parse(cfg->server[n], &spec);
+		part[n] = (struct pool_part){.handover = next,
+					     .nodes = handover_nodes(spec),
+					     .nr_slots = share[n] / PAGE_BYTES};
+		if (!err && live >> n & 1)
+			err = open_any(spec, args, &part[n].store);
+		next = next ? next + part[n].nodes : NULL;
+		spec_free(spec);
+	}
+	if (!err)
+		return store_pool_open(part, cfg->nr_servers, handover, out);
+	for (unsigned int n = 0; n < cfg->nr_servers; n++)
+		if (part[n].store)
+			part[n].store->ops->close(part[n].store);
+	return err;
+}
+
+#define MAX_LEFT 256U
+
+/* Connections by RDMA of the process before end with the last of its descriptors, and that
+ * is when new ones have taken their place: a server takes an end for the end. */
+static int open_after(const struct run_config *cfg, struct store_open_args *args,
+		      struct store **out)
+{
+	int left[MAX_LEFT];
+	unsigned int nr = handover_get(args->handover) ? verbs_left(left, MAX_LEFT) : 0;
+	int err = cfg->nr_servers == 1 ? open_spec(cfg->server[0], args, out)
+				       : open_pool(cfg, args, out);
+
+	while (nr)
+		close(left[--nr]);
+	return err;
+}
+
+int session_open_store(const struct run_config *cfg, int sock_fd, struct handover *handover,
 		       struct store **out)
 {
 	struct store_open_args args = {
@@ -231,30 +294,12 @@ int session_open_store(const struct run_config *cfg, int sock_fd, struct store_k
 		.wait_s = cfg->on_loss == RUN_ON_LOSS_WAIT ? WIRE_MAX_PATIENCE_S : 0,
 		.open_kid = open_any,
 		.probe_kid = probe_any};
-	struct store *part[RUN_MAX_SERVERS];
-	uint64_t share[RUN_MAX_SERVERS];
-	int err = 0;
-	unsigned int n = 0;
 
-	args.keep = keep;
+	args.handover = handover;
 	if (!cfg->nr_servers)
 		return store_shm_type.open(NULL, &args, out);
 	args.sock_fd = -1;
-	if (cfg->nr_servers == 1)
-		return open_spec(cfg->server[0], &args, out);
-	err = share_out(cfg, share);
-	if (err)
-		return err;
-	for (; n < cfg->nr_servers && !err; n++) {
-		args.bytes = share[n];
-		args.keep = &keep[n];
-		err = open_spec(cfg->server[n], &args, &part[n]);
-	}
-	if (!err)
-		return store_pool_open(part, n, out);
-	for (n--; n--;)
-		part[n]->ops->close(part[n]);
-	return err;
+	return open_after(cfg, &args, out);
 }
 
 /* ---- the policy ---- */

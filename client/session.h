@@ -30,9 +30,9 @@ int session_probe(const char *text, unsigned int timeout_ms, uint64_t *free_byte
 		  uint64_t *capacity_bytes) __attribute__((warn_unused_result));
 
 /* Opens what the configuration names, or the private server behind @sock_fd
- * (taken). @keep: RUN_MAX_SERVERS of them, what stores leave to the next process, or have
+ * (taken). @handover: HANDOVER_NODES of them, what stores leave to the next process, or have
  * left. 0 and returns owned; -errno with err text. */
-int session_open_store(const struct run_config *cfg, int sock_fd, struct store_keep *keep,
+int session_open_store(const struct run_config *cfg, int sock_fd, struct handover *handover,
 		       struct store **out) __attribute__((warn_unused_result));
 
 /* Why another process can't go on with what the configuration names; "": it can. */

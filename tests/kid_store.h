@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Stores behind a mirror, for its unit test and its fuzzer: each keeps one word of each page,
- * answers as often as it may, refuses, is full, or is lost. Opened anew it is empty.
+ * answers as often as it may, refuses, is full, or is lost. Opened anew it is empty, unless
+ * it is gone on with.
  */
 #ifndef RMEM_TESTS_KID_STORE_H
 #define RMEM_TESTS_KID_STORE_H
@@ -94,11 +95,16 @@ static const struct store_ops kid_ops = {
 static int kid_open(const struct spec *spec, const struct store_open_args *args, struct store **out)
 {
 	struct kid *k = &kid[spec->rest[0] - '0'];
+	const struct handed *old = handover_get(args->handover);
 
-	assert(!k->open);
-	if (k->away)
+	assert(!k->open || old);
+	if (k->away) {
+		k->open = false;
 		return err_set(-ECONNREFUSED, "refused");
-	memset(k->word, 0, sizeof(k->word)); /* a new lease is empty */
+	}
+	if (!old)
+		memset(k->word, 0, sizeof(k->word)); /* a new lease is empty */
+	handover_set(args->handover, &(struct handed){.used = true});
 	k->store = (struct store){.ops = &kid_ops, .nr_slots = args->bytes / PAGE_BYTES};
 	k->open = true;
 	k->lost = false;

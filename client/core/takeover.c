@@ -94,6 +94,10 @@ int core_takeover(void *arena, uint64_t arena_bytes, const struct core_config *c
 		next = space_next(c, s);
 		take_space(c, s);
 	}
+	/* The store may not have heard that a part has left. */
+	for (unsigned int part = 0; part < binds->store->nr_parts; part++)
+		if (c->st->stats.part[part] == PART_LEFT && binds->store->ops->leave)
+			binds->store->ops->leave(binds->store, part);
 	c->st->nr_waiting = c->st->waiting_head = 0;
 	c->st->drain_rests = false;
 	c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);

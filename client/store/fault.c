@@ -417,10 +417,23 @@ static int prepare(struct fault_store *f)
 	return err;
 }
 
+/* Its dice are thrown anew by the next process. */
+static void hand_over(const struct fault_store *f, struct handover *k)
+{
+	const struct handed *kept = handover_get(k);
+	struct handed now = {.used = true}, old = kept ? *kept : (struct handed){0};
+
+	handed_add_fd(&now, f->epoll_fd);
+	handed_add_fd(&now, f->timer_fd);
+	handover_set(k, &now);
+	handed_close(&old);
+}
+
 static int fault_open(const struct spec *spec, const struct store_open_args *args,
 		      struct store **out)
 {
 	struct fault_store *f = calloc(1, sizeof(*f));
+	struct store_open_args kid = *args;
 	int err;
 
 	if (!f)
@@ -430,20 +443,23 @@ static int fault_open(const struct spec *spec, const struct store_open_args *arg
 	for (uint32_t i = 0; i < OPEN_MAX_REQS; i++)
 		f->open[i].next_free = i + 1 < OPEN_MAX_REQS ? i + 1 : UINT32_MAX;
 	err = parse(f, spec);
+	kid.handover = handover_of_kid(args->handover, spec, 0);
 	if (!err)
-		err = args->open_kid(spec->kid[0], args, &f->kid);
+		err = args->open_kid(spec->kid[0], &kid, &f->kid);
 	if (!err)
 		err = prepare(f);
 	if (err) {
 		fault_close(&f->store);
 		return err;
 	}
+	hand_over(f, args->handover);
 	*out = &f->store;
 	return 0;
 }
 
 const struct store_type store_fault_type = {
 	.scheme = "fault",
+	.survives = true,
 	.usage = "fault(KEY=VALUE,...,SPEC)  another, made slower or wrong on purpose",
 	.open = fault_open,
 };

@@ -5,6 +5,7 @@
  * of a request is file_io.c, the file itself file_disk.c.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -133,6 +134,89 @@ static int check_spec(const struct spec *spec)
 	return 0;
 }
 
+/* ---- after the process before ---- */
+
+enum { KEPT_DISK, KEPT_EVENT, KEPT_RING };
+
+/*
+ * How many requests of a ring are not done. Its memory is its process's, but it tells this
+ * to whoever has the descriptor: how many it took, and how many completions it has written.
+ * -1: it does not, now.
+ */
+static int64_t ring_flying(int ring_fd)
+{
+	uint32_t taken = 0, done = 0;
+	char path[64], line[128];
+	int found = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", ring_fd);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		found += sscanf(line, "CachedSqHead: %u", &taken) == 1;
+		found += sscanf(line, "CachedCqTail: %u", &done) == 1;
+	}
+	if (f)
+		fclose(f);
+	return found == 2 ? (int64_t)(uint32_t)(taken - done) : -1;
+}
+
+/* The disk does what it was asked, though who asked is dead: a read of it would come into a
+ * frame that holds something else by then, a write over what was written since. */
+static int wait_for_disk(const struct file_store *f, const struct handed *old)
+{
+	const struct timespec pause = {.tv_nsec = 100000};
+	int64_t end = now_ms() + CLOSE_WAIT_MS;
+
+	while (ring_flying(old->fd[KEPT_RING]) != 0) {
+		if (now_ms() > end)
+			return err_set(
+				-ETIMEDOUT,
+				"server file:%s: what was under way to the disk does not end",
+				f->path);
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+static void hand_over(const struct file_store *f, struct handover *k)
+{
+	struct handed now = {.used = true};
+
+	handed_add_fd(&now, f->disk.fd);
+	handed_add_fd(&now, f->event_fd);
+	handed_add_fd(&now, f->ring.ring_fd);
+	handover_set(k, &now);
+}
+
+/* ---- opening ---- */
+
+/* A new file, or that of the process before. */
+static int open_disk(struct file_store *f, const struct store_open_args *args)
+{
+	const struct handed *kept = handover_get(args->handover);
+	struct handed old;
+	int err;
+
+	if (!kept) {
+		err = file_disk_open(&f->disk, f->path, args->bytes);
+		if (!err)
+			hand_over(f, args->handover);
+		return err;
+	}
+	old = *kept;
+	err = wait_for_disk(f, &old);
+	if (err) {
+		handover_end(args->handover, 1);
+		return err;
+	}
+	file_disk_adopt(&f->disk, old.fd[KEPT_DISK]);
+	hand_over(f, args->handover);
+	close(old.fd[KEPT_EVENT]);
+	close(old.fd[KEPT_RING]);
+	return 0;
+}
+
 static struct file_store *file_new(const char *path, uint64_t bytes)
 {
 	struct file_store *f = calloc(1, sizeof(*f) + strlen(path) + 1);
@@ -168,7 +252,7 @@ static int file_open(const struct spec *spec, const struct store_open_args *args
 		return err_set(-ENOMEM, "server file: out of memory");
 	err = open_ring(f); /* first: it costs nothing */
 	if (!err)
-		err = file_disk_open(&f->disk, f->path, args->bytes);
+		err = open_disk(f, args);
 	if (err) {
 		file_close(&f->store);
 		return err;
@@ -179,6 +263,7 @@ static int file_open(const struct spec *spec, const struct store_open_args *args
 
 const struct store_type store_file_type = {
 	.scheme = "file",
+	.survives = true,
 	.usage = "file:/PATH[,size=SIZE]  a new file, or one without a name in a directory",
 	.open = file_open,
 };

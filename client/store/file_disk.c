@@ -177,6 +177,12 @@ int file_disk_open(struct file_disk *d, const char *path, uint64_t bytes)
 	return err;
 }
 
+void file_disk_adopt(struct file_disk *d, int fd)
+{
+	d->fd = fd;
+	d->is_direct = fcntl(fd, F_GETFL) & O_DIRECT;
+}
+
 void file_disk_close(struct file_disk *d)
 {
 	if (d->fd >= 0)

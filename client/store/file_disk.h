@@ -22,6 +22,9 @@ struct file_disk {
 int file_disk_open(struct file_disk *d, const char *path, uint64_t bytes)
 	__attribute__((warn_unused_result));
 
+/* Goes on with @fd of one that was open. */
+void file_disk_adopt(struct file_disk *d, int fd);
+
 /* Accepts a closed one (fd -1). */
 void file_disk_close(struct file_disk *d);
 

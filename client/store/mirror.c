@@ -13,9 +13,11 @@
 
 #include "client/store/mirror.h"
 #include "common/base/err.h"
+#include "common/base/log.h"
 #include "common/base/units.h"
 
 #define RESYNC_DEFAULT MIB(256)
+#define RESUME_MS      1000U /* a copy whose server says nothing then is lost */
 #define BOUNCE_BYTES   ((uint64_t)MIRROR_FLIGHTS * MIRROR_COPIES * PAGE_BYTES)
 
 static struct mirror *to_mirror(struct store *s)
@@ -202,16 +204,35 @@ static int open_fds(struct mirror *m)
 	return watch_fd(m, m->timer_fd) ?: watch_fd(m, m->event_fd);
 }
 
-static int open_copy(struct mirror *m, const struct spec *spec)
+void mirror_hand_over(struct mirror *m)
+{
+	struct handed now = {.used = true, .nr_slots = m->store.nr_slots};
+
+	for (unsigned int c = 0; c < m->nr; c++)
+		now.live |= (uint32_t)(m->copy[c].state == COPY_LIVE && !(m->dying >> c & 1)) << c;
+	handed_add_fd(&now, m->epoll_fd);
+	handed_add_fd(&now, m->timer_fd);
+	handed_add_fd(&now, m->event_fd);
+	handover_set(m->handover, &now);
+}
+
+static int add_copy(struct mirror *m, const struct spec *spec, struct handover *handover)
 {
 	struct copy *copy = &m->copy[m->nr++];
-	int err;
 
 	spec_format(spec, copy->name, sizeof(copy->name));
+	copy->handover = handover;
 	copy->spec = spec_copy(spec);
-	if (!copy->spec)
-		return err_set(-ENOMEM, "store mirror: out of memory");
-	err = m->args.open_kid(spec, &m->args, &copy->store);
+	return copy->spec ? 0 : err_set(-ENOMEM, "store mirror: out of memory");
+}
+
+static int open_copy(struct mirror *m, struct copy *copy)
+{
+	struct store_open_args args = m->args;
+	int err;
+
+	args.handover = copy->handover;
+	err = m->args.open_kid(copy->spec, &args, &copy->store);
 	if (err)
 		return err;
 	if (copy->store->nr_slots < m->store.nr_slots)
@@ -219,7 +240,37 @@ static int open_copy(struct mirror *m, const struct spec *spec)
 	return mirror_watch(m, copy->store);
 }
 
-static int allocate(struct mirror *m)
+static int open_copies(struct mirror *m)
+{
+	int err = 0;
+
+	for (unsigned int c = 0; c < m->nr && !err; c++)
+		err = open_copy(m, &m->copy[c]);
+	return err;
+}
+
+/* One that was not good when the process before died is begun anew, and so is one whose
+ * server has died with it. */
+static int resume_copies(struct mirror *m, const struct handed *old)
+{
+	m->args.timeout_ms = RESUME_MS;
+	m->store.nr_slots = old->nr_slots;
+	for (unsigned int c = 0; c < m->nr; c++) {
+		struct copy *copy = &m->copy[c];
+		int err = old->live >> c & 1 ? open_copy(m, copy) : -EPIPE;
+
+		if (!err)
+			continue;
+		if (old->live >> c & 1)
+			log_warn("mirror: %s is lost (%s)", copy->name, err_text(err));
+		handover_end(copy->handover, handover_nodes(copy->spec));
+		copy->state = COPY_LOST;
+	}
+	return whole_loss(m);
+}
+
+/* What was written before nobody knows any more: anything may have been. */
+static int allocate(struct mirror *m, bool is_resumed)
 {
 	uint64_t words = (m->store.nr_slots + 63) / 64;
 
@@ -231,6 +282,8 @@ static int allocate(struct mirror *m)
 		m->bounce = NULL;
 	if (!m->written || !m->writing || !m->bounce)
 		return err_set(-ENOMEM, "store mirror: out of memory");
+	if (is_resumed)
+		memset(m->written, 0xff, words * sizeof(*m->written));
 	munlock(m->bounce, BOUNCE_BYTES); /* a pager that locks its memory does not mean these */
 	return 0;
 }
@@ -253,6 +306,8 @@ static int parse(struct mirror *m, const struct spec *spec)
 static int mirror_open(const struct spec *spec, const struct store_open_args *args,
 		       struct store **out)
 {
+	const struct handed *kept = handover_get(args->handover);
+	struct handed old = kept ? *kept : (struct handed){0};
 	struct mirror *m = calloc(1, sizeof(*m));
 	int err;
 
@@ -261,7 +316,7 @@ static int mirror_open(const struct spec *spec, const struct store_open_args *ar
 	m->store = (struct store){.ops = &mirror_ops, .nr_slots = UINT64_MAX};
 	m->args = *args;
 	m->args.wait_s = 0; /* there is another copy */
-	m->args.keep = NULL;
+	m->handover = args->handover;
 	m->epoll_fd = m->timer_fd = m->event_fd = -1;
 	for (uint32_t i = 0; i < MIRROR_FLIGHTS; i++)
 		m->flight[i].next_free = i + 1 < MIRROR_FLIGHTS ? i + 1 : UINT32_MAX;
@@ -269,21 +324,26 @@ static int mirror_open(const struct spec *spec, const struct store_open_args *ar
 	err = parse(m, spec);
 	if (!err)
 		err = open_fds(m);
-	for (size_t i = 0; !err && i < spec->nr_kids; i++)
-		err = open_copy(m, spec->kid[i]);
+	for (unsigned int i = 0; !err && i < spec->nr_kids; i++)
+		err = add_copy(m, spec->kid[i], handover_of_kid(args->handover, spec, i));
 	if (!err)
-		err = allocate(m);
+		err = kept ? resume_copies(m, &old) : open_copies(m);
+	if (!err)
+		err = allocate(m, kept != NULL);
 	if (err) {
 		mirror_close(&m->store);
 		return err;
 	}
 	m->store.copies = m->nr;
+	mirror_hand_over(m);
+	handed_close(&old);
 	*out = &m->store;
 	return 0;
 }
 
 const struct store_type store_mirror_type = {
 	.scheme = "mirror",
+	.survives = true,
 	.usage = "mirror(SPEC,SPEC[,SPEC])  every page in each of them: any one may be lost",
 	.open = mirror_open,
 };

@@ -35,6 +35,7 @@ struct copy {
 	struct store *store; /* NULL: lost */
 	enum copy_state state;
 	struct spec *spec;
+	struct handover *handover; /* NULL: nobody goes on with it */
 	char name[96];
 	uint64_t read_ns;    /* mean of late */
 	uint32_t heard_tick; /* when it last answered */
@@ -68,6 +69,7 @@ struct mirror {
 	struct store_open_args args;
 	struct copy copy[MIRROR_COPIES];
 	unsigned int nr;
+	struct handover *handover;
 	struct flight flight[MIRROR_FLIGHTS];
 	uint32_t active[MIRROR_FLIGHTS], nr_active;
 	uint32_t place[MIRROR_FLIGHTS]; /* of a flight in active[] */
@@ -85,7 +87,7 @@ struct mirror {
 	uint64_t tick_ns;
 
 	/* healing (mirror_heal.c) */
-	uint64_t *written;     /* slots that hold something */
+	uint64_t *written;     /* slots that hold something, or may */
 	uint64_t *writing;     /* slots, now */
 	uint64_t resync_bytes; /* a second, at most */
 	uint64_t next_slot, resynced, budget, budget_ns;
@@ -101,6 +103,9 @@ static inline bool bit_has(const uint64_t *set, uint64_t i)
 }
 
 /* ---- mirror.c ---- */
+
+/* Says to the next process which copies are good. */
+void mirror_hand_over(struct mirror *m);
 
 /* The mirror's descriptor tells of this one's, too. 0 or -errno with err text. */
 int mirror_watch(struct mirror *m, struct store *kid);

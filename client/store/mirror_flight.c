@@ -350,6 +350,7 @@ void copy_lose(struct mirror *m, unsigned int c, const char *why)
 	if (m->copy[c].state == COPY_LOST || m->dying >> c & 1)
 		return;
 	m->dying |= (uint8_t)(1U << c);
+	mirror_hand_over(m); /* before a write is acknowledged that it has not */
 	log_warn("mirror: %s is lost (%s); %u %s left", m->copy[c].name, why,
 		 (unsigned int)__builtin_popcount(in_state(m, COPY_LIVE)),
 		 __builtin_popcount(in_state(m, COPY_LIVE)) == 1 ? "copy is" : "copies are");
@@ -363,6 +364,7 @@ static void bury(struct mirror *m, unsigned int c)
 	m->dying &= (uint8_t)~bit;
 	__atomic_store_n(&copy->state, COPY_LOST, __ATOMIC_RELEASE); /* the prober looks */
 	copy->read_ns = 0;
+	handover_forget(copy->handover, handover_nodes(copy->spec));
 	copy->store->ops->close(copy->store);
 	copy->store = NULL;
 	for (uint32_t i = 0; i < MIRROR_FLIGHTS; i++) {

@@ -85,12 +85,15 @@ static void join(struct mirror *m, unsigned int c)
 	struct store *s = NULL;
 
 	args.timeout_ms = OPEN_MS;
+	args.handover = copy->handover;
 	if (m->args.open_kid(copy->spec, &args, &s)) {
+		handover_forget(copy->handover, handover_nodes(copy->spec));
 		log_info("mirror: %s answers, but: %s", copy->name, err_text(-EIO));
 		__atomic_store_n(&copy->answers, false, __ATOMIC_RELEASE);
 		return;
 	}
 	if (s->nr_slots < m->store.nr_slots || mirror_watch(m, s)) {
+		handover_forget(copy->handover, handover_nodes(copy->spec));
 		s->ops->close(s);
 		__atomic_store_n(&copy->answers, false, __ATOMIC_RELEASE);
 		return;
@@ -174,6 +177,7 @@ static void fill(struct mirror *m, unsigned int c)
 	if (m->nr_resyncs || find_next(m) || m->copy[c].state != COPY_JOINING || m->dying >> c & 1)
 		return;
 	__atomic_store_n(&m->copy[c].state, COPY_LIVE, __ATOMIC_RELEASE);
+	mirror_hand_over(m);
 	log_warn("mirror: %s is whole again, %llu pages", m->copy[c].name,
 		 (unsigned long long)m->resynced);
 }

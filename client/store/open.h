@@ -7,6 +7,7 @@
 #define RMEM_STORE_OPEN_H
 
 #include "client/core/store.h"
+#include "client/store/handover.h"
 #include "common/spec.h"
 
 struct store_open_args;
@@ -18,20 +19,15 @@ typedef int store_open_fn(const struct spec *spec, const struct store_open_args 
 /* Does its server answer, within @timeout_ms? 0 also for those that have none. Any thread. */
 typedef int store_probe_fn(const struct spec *spec, unsigned int timeout_ms);
 
-/* What the next process needs to go on with the store when this one dies: they share
- * descriptors. In shared memory; zeros at first. */
-struct store_keep {
-	bool used;
-	int fd;
-};
-
 struct store_open_args {
 	uint64_t bytes;		 /* wanted, a multiple of PAGE_BYTES */
 	int sock_fd;		 /* shm: an already connected socket (taken, also on error), or -1;
 				  * the spec is then "shm", or NULL */
 	unsigned int timeout_ms; /* for connecting and leasing */
 	unsigned int wait_s;	 /* for a server that is silent: patience.h */
-	struct store_keep *keep; /* NULL: nobody goes on with it. Used: go on with that */
+	struct handover
+		*handover; /* NULL: nobody goes on with it. If handover_get() finds something
+				  * there, go on with that */
 	store_open_fn *open_kid;
 	store_probe_fn *probe_kid;
 };
@@ -40,7 +36,7 @@ struct store_type {
 	const char *scheme;
 	const char *usage; /* one line for help */
 
-	bool survives; /* open() fills and takes args->keep */
+	bool survives; /* open() keeps what the next process needs, and goes on with it */
 
 	/* Opens and leases @args->bytes, all or nothing. 0 and returns owned;
 	 * -errno with err text that names the server and the remedy. */

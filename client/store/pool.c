@@ -11,7 +11,8 @@
 
 struct pool {
 	struct store store;
-	struct store *part[STORE_POOL_MAX]; /* NULL: has left */
+	struct pool_part part[STORE_POOL_MAX];
+	struct handover *handover;
 	unsigned int nr;
 	unsigned int turn; /* whose completions are looked at first */
 	int poll_fd;	   /* epoll of what the parts poll on; -1: none does */
@@ -26,7 +27,7 @@ static struct store *part_of(const struct pool *p, uint64_t *slot)
 	while (i < p->nr - 1 && *slot >= p->store.part_end[i])
 		i++;
 	*slot -= i ? p->store.part_end[i - 1] : 0;
-	return p->part[i];
+	return p->part[i].store;
 }
 
 /* A store may change its mind about this with each request. */
@@ -34,7 +35,7 @@ static void note_quick(struct pool *p)
 {
 	p->store.quick = false;
 	for (unsigned int i = 0; i < p->nr; i++)
-		p->store.quick |= p->part[i] && p->part[i]->quick;
+		p->store.quick |= p->part[i].store && p->part[i].store->quick;
 }
 
 /* Requests for one part, together: a store that combines neighbours must see them. */
@@ -85,7 +86,7 @@ static int pool_reap(struct store *s, struct store_done *out, unsigned int max)
 	int lost = 0;
 
 	for (unsigned int i = 0; i < p->nr && (got < max || !max); i++) {
-		struct store *part = p->part[(p->turn + i) % p->nr];
+		struct store *part = p->part[(p->turn + i) % p->nr].store;
 		int n = part ? part->ops->reap(part, max ? out + got : NULL, max - got) : 0;
 
 		if (n < 0)
@@ -120,18 +121,39 @@ static void *close_part(void *arg)
 	return NULL;
 }
 
+static uint32_t live(const struct pool *p)
+{
+	uint32_t set = 0;
+
+	for (unsigned int i = 0; i < p->nr; i++)
+		set |= (uint32_t)(p->part[i].store != NULL) << i;
+	return set;
+}
+
+static void hand_over(struct pool *p)
+{
+	struct handed now = {.used = true, .live = live(p)};
+
+	handed_add_fd(&now, p->poll_fd);
+	handover_set(p->handover, &now);
+}
+
 /* Saying good-bye may take its time, and a thread of the job may wait meanwhile. */
 static void pool_leave(struct store *s, unsigned int i)
 {
 	struct pool *p = (struct pool *)s;
-	struct store *part = p->part[i];
-	int fd = part->ops->pollfd(part);
+	struct store *part = p->part[i].store;
+	int fd = part ? part->ops->pollfd(part) : -1;
 	pthread_t thread;
 
+	if (!part) /* the process before has begun this */
+		return;
 	if (fd >= 0)
 		epoll_ctl(p->poll_fd, EPOLL_CTL_DEL, fd, NULL);
-	p->part[i] = NULL;
+	p->part[i].store = NULL;
 	note_quick(p);
+	hand_over(p);
+	handover_forget(p->part[i].handover, p->part[i].nodes);
 	if (pthread_create(&thread, NULL, close_part, part))
 		close_part(part);
 	else
@@ -145,8 +167,8 @@ static void pool_close(struct store *s)
 	if (!p)
 		return;
 	for (unsigned int i = 0; i < p->nr; i++)
-		if (p->part[i])
-			p->part[i]->ops->close(p->part[i]);
+		if (p->part[i].store)
+			p->part[i].store->ops->close(p->part[i].store);
 	if (p->poll_fd >= 0)
 		close(p->poll_fd);
 	free(p);
@@ -176,28 +198,47 @@ static int watch_part(struct pool *p, struct store *part)
 	return 0;
 }
 
-int store_pool_open(struct store *const *part, unsigned int nr, struct store **out)
+static int add_part(struct pool *p, const struct pool_part *part)
 {
+	p->part[p->nr++] = *part;
+	p->store.nr_slots += part->store ? part->store->nr_slots : part->nr_slots;
+	p->store.part_end[p->store.nr_parts++] = p->store.nr_slots;
+	if (!part->store)
+		return 0;
+	if (part->store->copies > p->store.copies)
+		p->store.copies = part->store->copies;
+	return watch_part(p, part->store);
+}
+
+uint32_t store_pool_live(const struct handover *handover, unsigned int nr)
+{
+	const struct handed *old = handover_get(handover);
+
+	return old ? old->live : (1U << nr) - 1;
+}
+
+int store_pool_open(const struct pool_part *part, unsigned int nr, struct handover *handover,
+		    struct store **out)
+{
+	const struct handed *kept = handover_get(handover);
+	struct handed old = kept ? *kept : (struct handed){0};
 	struct pool *p = calloc(1, sizeof(*p));
 	int err = 0;
 
 	if (!p) {
 		for (unsigned int i = 0; i < nr; i++)
-			part[i]->ops->close(part[i]);
+			if (part[i].store)
+				part[i].store->ops->close(part[i].store);
 		return err_set(-ENOMEM, "no memory for a pool of servers");
 	}
 	p->store.ops = &pool_ops;
 	p->poll_fd = -1;
-	for (unsigned int i = 0; i < nr; i++) {
-		p->part[p->nr++] = part[i];
-		p->store.nr_slots += part[i]->nr_slots;
-		p->store.part_end[p->store.nr_parts++] = p->store.nr_slots;
-		if (part[i]->copies > p->store.copies)
-			p->store.copies = part[i]->copies;
-		if (!err)
-			err = watch_part(p, part[i]);
-	}
+	p->handover = handover;
+	for (unsigned int i = 0; i < nr; i++)
+		err = add_part(p, &part[i]) ?: err;
 	note_quick(p);
+	hand_over(p);
+	handed_close(&old);
 	if (err) {
 		pool_close(&p->store);
 		return err;

@@ -1,17 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Several stores as one: the slots of each follow those of the one before. Each is a part
- * that can leave.
+ * that can leave, and then is one of no store.
  */
 #ifndef RMEM_STORE_POOL_H
 #define RMEM_STORE_POOL_H
 
 #include "client/core/store.h"
+#include "client/store/handover.h"
 
 #define STORE_POOL_MAX STORE_PARTS
 
-/* Takes the @nr stores, also on error. 0 and returns owned, or -errno. */
-int store_pool_open(struct store *const *part, unsigned int nr, struct store **out)
-	__attribute__((warn_unused_result));
+struct pool_part {
+	struct store *store;	   /* NULL: has left */
+	uint64_t nr_slots;	   /* of one that has left */
+	struct handover *handover; /* what it leaves to the next process, in @nodes; or NULL */
+	unsigned int nodes;
+};
+
+/* Of @nr parts those that the pool of the process before still had, a bit each. */
+uint32_t store_pool_live(const struct handover *handover, unsigned int nr);
+
+/* Takes the stores of @nr parts, also on error. 0 and returns owned, or -errno. */
+int store_pool_open(const struct pool_part *part, unsigned int nr, struct handover *handover,
+		    struct store **out) __attribute__((warn_unused_result));
 
 #endif

@@ -65,12 +65,14 @@ static const struct store_ops ram_ops = {
 };
 
 /* New memory, or that of the one before. */
-static int map_memory(struct ram_store *ram, struct store_keep *keep)
+static int map_memory(struct ram_store *ram, struct handover *handover)
 {
+	const struct handed *old = handover_get(handover);
+	struct handed now = {.used = true};
 	char text[32];
 	void *base;
 
-	ram->fd = keep && keep->used ? keep->fd : memfd_create("rmem-ram", MFD_CLOEXEC);
+	ram->fd = old ? old->fd[0] : memfd_create("rmem-ram", MFD_CLOEXEC);
 	if (ram->fd < 0 || ftruncate(ram->fd, (off_t)ram->bytes))
 		return err_set(-errno, "store ram: no memory: %s", strerror(errno));
 	base = mmap(NULL, ram->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, ram->fd,
@@ -80,8 +82,8 @@ static int map_memory(struct ram_store *ram, struct store_keep *keep)
 			       units_format_size(text, sizeof(text), ram->bytes));
 	munlock(base, ram->bytes); /* a caller that locks its own memory does not mean the pages */
 	ram->mapped.base = base;
-	if (keep)
-		*keep = (struct store_keep){.used = true, .fd = ram->fd};
+	handed_add_fd(&now, ram->fd);
+	handover_set(handover, &now);
 	return 0;
 }
 
@@ -99,8 +101,9 @@ static int ram_open(const struct spec *spec, const struct store_open_args *args,
 		return err_set(-ENOMEM, "store ram: out of memory");
 	ram->mapped.nr_slots = args->bytes / PAGE_BYTES;
 	ram->bytes = args->bytes;
-	err = map_memory(ram, args->keep);
+	err = map_memory(ram, args->handover);
 	if (err) {
+		handover_forget(args->handover, 1);
 		ram_close(&ram->store);
 		return err;
 	}

@@ -108,17 +108,25 @@ static int check_spec(const struct spec *spec, int sock_fd)
 static int connect_and_map(struct shm_store *shm, const char *path,
 			   const struct store_open_args *args)
 {
-	struct store_keep *keep = args->keep;
-	int rc =
-		shm_session_open(&shm->session, path, keep && keep->used ? keep->fd : args->sock_fd,
-				 args->bytes, args->timeout_ms);
+	const struct handed *old = handover_get(args->handover);
+	struct handed now = {.used = true, .turn = old ? old->turn + 1 : 0};
+	int rc, fd = old ? old->fd[0] : args->sock_fd;
 
-	if (!rc && keep)
-		*keep = (struct store_keep){.used = true, .fd = shm->session.fd};
+	if (old) { /* before anything is asked */
+		handed_add_fd(&now, fd);
+		handover_set(args->handover, &now);
+	}
+	rc = shm_session_open(&shm->session, path, fd, now.turn, args->bytes, args->timeout_ms);
+	if (!rc && !old) {
+		handed_add_fd(&now, shm->session.fd);
+		handover_set(args->handover, &now);
+	}
 	if (!rc)
 		rc = reserve_area(shm, args->bytes);
 	if (!rc)
 		rc = shm_session_map(&shm->session, shm->mapped.base);
+	if (rc)
+		handover_forget(args->handover, 1); /* it is closed */
 	return rc;
 }
 
@@ -157,7 +165,7 @@ static int shm_probe(const struct spec *spec, unsigned int timeout_ms, uint64_t 
 	int rc = check_spec(spec, -1);
 
 	if (!rc)
-		rc = shm_session_open(&session, spec->rest, -1, 0, timeout_ms);
+		rc = shm_session_open(&session, spec->rest, -1, 0, 0, timeout_ms);
 	if (rc)
 		return rc;
 	*free_bytes = session.welcome.free_bytes;

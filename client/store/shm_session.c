@@ -15,6 +15,7 @@
 #include "common/base/units.h"
 #include "common/conn/shm.h"
 
+#define TURN_SHIFT   32 /* in the number of a request */
 #define SEALS_NEEDED (F_SEAL_GROW | F_SEAL_SHRINK)
 
 static int refused_private(const struct shm_session *s, const struct wire_error *e)
@@ -54,24 +55,42 @@ static int send_msg(struct shm_session *s, struct wire_msg *m)
 	return rc == -EPIPE || !rc ? 0 : failed(s, rc);
 }
 
-/* The answer to the last request, which must be of @type. @got_fd as shm_recv(). */
-static int recv_msg(struct shm_session *s, uint16_t type, struct wire_msg *m, int *got_fd)
+/* The next message that is not for the process before, which died and had asked, too. */
+static int recv_own(struct shm_session *s, struct wire_msg *m, int *fd)
 {
 	uint8_t buf[WIRE_MAX_BYTES];
-	ssize_t n = shm_recv_until(s->fd, buf, sizeof(buf), got_fd, s->deadline_ns);
+	ssize_t n;
 	int rc;
 
-	if (n < 0)
-		return failed(s, (int)n);
-	rc = wire_decode(buf, (size_t)n, m);
+	for (;;) {
+		n = shm_recv_until(s->fd, buf, sizeof(buf), fd, s->deadline_ns);
+		if (n < 0)
+			return (int)n;
+		rc = wire_decode(buf, (size_t)n, m);
+		if (rc || m->request >> TURN_SHIFT >= s->next_request >> TURN_SHIFT ||
+		    m->type == WIRE_ERROR)
+			return rc;
+		if (*fd >= 0)
+			close(*fd);
+	}
+}
+
+/* The answer to the last request, which must be of @type, and the descriptor that came with
+ * it, or -1; none may come when @got_fd is NULL. */
+static int recv_msg(struct shm_session *s, uint16_t type, struct wire_msg *m, int *got_fd)
+{
+	int fd = -1, rc = recv_own(s, m, &fd);
+
 	if (!rc && m->type == WIRE_ERROR)
 		rc = refused(s, &m->error);
-	else if (rc || m->type != type || m->request != s->next_request)
+	else if (rc || m->type != type || m->request != s->next_request || (fd >= 0 && !got_fd))
 		rc = failed(s, rc ? rc : -EBADMSG);
-	if (rc && got_fd && *got_fd >= 0) {
-		close(*got_fd);
-		*got_fd = -1;
+	if (rc && fd >= 0) {
+		close(fd);
+		fd = -1;
 	}
+	if (got_fd)
+		*got_fd = fd;
 	return rc;
 }
 
@@ -93,13 +112,16 @@ static int say_hello(struct shm_session *s)
 	return rc;
 }
 
-int shm_session_open(struct shm_session *s, const char *path, int sock_fd, uint64_t bytes,
-		     unsigned int timeout_ms)
+int shm_session_open(struct shm_session *s, const char *path, int sock_fd, uint32_t turn,
+		     uint64_t bytes, unsigned int timeout_ms)
 {
 	int rc;
 
-	*s = (struct shm_session){
-		.fd = -1, .wanted_bytes = bytes, .timeout_ms = timeout_ms, .is_private = !path[0]};
+	*s = (struct shm_session){.fd = -1,
+				  .wanted_bytes = bytes,
+				  .timeout_ms = timeout_ms,
+				  .next_request = (uint64_t)turn << TURN_SHIFT,
+				  .is_private = !path[0]};
 	if (s->is_private)
 		snprintf(s->server, sizeof(s->server), "the private server");
 	else

@@ -25,11 +25,12 @@ struct shm_session {
 
 /*
  * Says HELLO to the server at @path, or on @sock_fd (taken, also on error) when
- * that is not -1, and reserves @bytes there. 0 or -errno with err text; nothing is
+ * that is not -1, and reserves @bytes there. @turn: so many processes have had that socket
+ * before; what they asked may still be answered. 0 or -errno with err text; nothing is
  * left open then.
  */
-int shm_session_open(struct shm_session *s, const char *path, int sock_fd, uint64_t bytes,
-		     unsigned int timeout_ms) __attribute__((warn_unused_result));
+int shm_session_open(struct shm_session *s, const char *path, int sock_fd, uint32_t turn,
+		     uint64_t bytes, unsigned int timeout_ms) __attribute__((warn_unused_result));
 
 /* Leases all that was reserved and maps it over [base, base + bytes). 0 or -errno
  * with err text. */

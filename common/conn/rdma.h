@@ -51,6 +51,11 @@ struct verbs_event {
 	size_t words_bytes; /* padded with zeros by some devices */
 };
 
+/* Open descriptors of RDMA devices, at most @max. Asked before anything of the above was
+ * opened, they are those of a process that shared them and died. Its queue pairs live on, with
+ * all that is under way on them, until the last of them is closed. */
+unsigned int verbs_left(int *fd, unsigned int max);
+
 /* 0 or -errno with err text: -ENODEV where this machine has no RDMA at all. */
 int verbs_host_open(struct verbs_host **out) __attribute__((warn_unused_result));
 

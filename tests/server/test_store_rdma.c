@@ -60,16 +60,17 @@ static void servers_of_every_kind_make_one_pool(void **state)
 {
 	const struct spec ram = {.scheme = (char *)"ram", .rest = (char *)""};
 	struct store_open_args args = {.bytes = MIB(70), .sock_fd = -1, .timeout_ms = PATIENCE_MS};
-	struct store *part[4], *pool;
+	struct pool_part part[4] = {0};
+	struct store *pool;
 
 	(void)state;
 	srand(2);
 	start("512M");
-	part[0] = open_rdma(MIB(70), NULL);
-	assert_int_equal(store_open(&r, MIB(70), &part[1]), 0);
-	assert_int_equal(store_ram_type.open(&ram, &args, &part[2]), 0);
-	part[3] = open_rdma(MIB(70), NULL);
-	assert_int_equal(store_pool_open(part, 4, &pool), 0);
+	part[0].store = open_rdma(MIB(70), NULL);
+	assert_int_equal(store_open(&r, MIB(70), &part[1].store), 0);
+	assert_int_equal(store_ram_type.open(&ram, &args, &part[2].store), 0);
+	part[3].store = open_rdma(MIB(70), NULL);
+	assert_int_equal(store_pool_open(part, 4, NULL, &pool), 0);
 	net_load(pool, 200);
 	pool->ops->close(pool);
 	expect_free(&r, MIB(512));

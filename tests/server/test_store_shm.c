@@ -81,9 +81,9 @@ static void another_process_goes_on_with_it(void **state)
 {
 	static struct store *dead;
 	const uint64_t bytes = MIB(64) * 2 + PAGE_BYTES;
-	struct store_keep keep = {0};
+	struct handover handover = {0};
 	struct store_open_args args = {
-		.bytes = bytes, .sock_fd = -1, .timeout_ms = PATIENCE_MS, .keep = &keep};
+		.bytes = bytes, .sock_fd = -1, .timeout_ms = PATIENCE_MS, .handover = &handover};
 	struct store *s;
 
 	(void)state;

@@ -46,13 +46,14 @@ static void servers_of_every_kind_make_one_pool(void **state)
 	srand(2);
 	rmemd_start_tcp(&r, (const char *const[]){"--capacity", "2G", NULL});
 	for (int round = 0; round < 3; round++) {
-		struct store *part[4], *pool;
+		struct pool_part part[4] = {0};
+		struct store *pool;
 
-		part[0] = open_tcp(MIB(70), NULL);
-		assert_int_equal(store_open(&r, MIB(70), &part[1]), 0);
-		assert_int_equal(store_ram_type.open(&ram, &args, &part[2]), 0);
-		part[3] = open_tcp(MIB(70), NULL);
-		assert_int_equal(store_pool_open(part, 4, &pool), 0);
+		part[0].store = open_tcp(MIB(70), NULL);
+		assert_int_equal(store_open(&r, MIB(70), &part[1].store), 0);
+		assert_int_equal(store_ram_type.open(&ram, &args, &part[2].store), 0);
+		part[3].store = open_tcp(MIB(70), NULL);
+		assert_int_equal(store_pool_open(part, 4, NULL, &pool), 0);
 		net_load(pool, 500);
 		pool->ops->close(pool);
 		expect_free(&r, GIB(2));

@@ -342,14 +342,15 @@ static void it_polls_silent_when_there_is_nothing(void **state)
 static void two_files_are_one_pool(void **state)
 {
 	struct store_req req[NR_SLOTS];
-	struct store *part[2] = {open_file(MIB(2)), open_file(MIB(2))}, *pool;
-	struct file_store *second = (struct file_store *)part[1];
+	struct pool_part part[2] = {{.store = open_file(MIB(2))}, {.store = open_file(MIB(2))}};
+	struct store *pool;
+	struct file_store *second = (struct file_store *)part[1].store;
 	struct pollfd p = {.events = POLLIN};
 	struct store_done done;
 	int res[NR_SLOTS];
 
 	(void)state;
-	assert_int_equal(store_pool_open(part, 2, &pool), 0);
+	assert_int_equal(store_pool_open(part, 2, NULL, &pool), 0);
 	assert_int_equal(pool->nr_slots, NR_SLOTS);
 	make_all(req, STORE_WRITE, 1);
 	do_all(pool, req, NR_SLOTS, res);

@@ -28,11 +28,13 @@ static int probe_kid(const struct spec *spec, unsigned int timeout_ms)
 }
 
 static struct store *m;
+static struct handover left[1 + KIDS]; /* to the next process */
 
 static int try_open(const char *text)
 {
 	struct store_open_args args = {.bytes = SLOTS * PAGE_BYTES,
 				       .sock_fd = -1,
+				       .handover = left,
 				       .open_kid = kid_open,
 				       .probe_kid = probe_kid};
 	struct spec *spec;
@@ -51,6 +53,7 @@ static int begin(void **state)
 	for (unsigned int k = 0; k < KIDS; k++)
 		kid[k].may_answer = KID_ANSWERS;
 	m = NULL;
+	memset(left, 0, sizeof(left));
 	return try_open("mirror(kid:0,kid:1)");
 }
 
@@ -441,6 +444,92 @@ static void a_page_that_nobody_can_read_keeps_a_copy_from_joining(void **state)
 	read_one(5, 78);
 }
 
+/* ---- another process ---- */
+
+/* This one was killed: it closes nothing, and what it had asked for is not done. */
+static void kill_and_go_on(void)
+{
+	static struct store *dead[16];
+	static unsigned int nr;
+
+	assert_true(nr < 16);
+	dead[nr++] = m;
+	assert_ptr_equal(dead[nr - 1], m);
+	for (unsigned int k = 0; k < KIDS; k++)
+		kid[k].nr = 0;
+	assert_int_equal(try_open("mirror(kid:0,kid:1)"), 0);
+}
+
+static void both_copies_are_gone_on_with(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	kill_and_go_on();
+	assert_int_equal(kid[0].opened + kid[1].opened, 4);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i + 1);
+	for (unsigned int i = 0; i < SLOTS; i += 2)
+		write_one(i, i + 1001);
+	lose(0, false); /* and what the first has written is healed, too */
+	reap();
+	wait_until_whole(0);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[0].word[i], i % 2 ? i + 1 : i + 1001);
+}
+
+static void a_copy_that_was_lost_is_not_believed_by_the_next(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	lose(1, true);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 501);
+	kill_and_go_on();
+	assert_false(kid[1].open);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i + 501);
+	wait_until_whole(1);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[1].word[i], i + 501);
+}
+
+static void a_copy_that_was_being_filled_is_filled_anew(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	lose(1, false);
+	kid[1].may_answer = 3; /* then it stands still */
+	for (uint64_t until = now_ms() + 5000; kid[1].opened < 2 && now_ms() < until; usleep(200))
+		reap();
+	assert_true(kid[1].open);
+	kid[1].open = false; /* its connection ends, and the lease with it */
+	kill_and_go_on();
+	kid[1].may_answer = KID_ANSWERS;
+	wait_until_whole(1);
+	assert_int_equal(kid[1].opened, 3);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[1].word[i], i + 1);
+}
+
+static void a_server_that_died_with_the_process_is_done_without(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	__atomic_store_n(&kid[0].away, true, __ATOMIC_RELEASE);
+	kill_and_go_on();
+	assert_false(kid[0].open);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i + 1);
+	__atomic_store_n(&kid[1].away, true, __ATOMIC_RELEASE);
+	assert_true(try_open("mirror(kid:0,kid:1)") < 0);
+	assert_non_null(strstr(err_text(-EPIPE), "all copies"));
+	kid[1].open = true; /* for its owner to close */
+}
+
 static void what_is_wrong_is_said(void **state)
 {
 	static const char *const wrong[][2] = {
@@ -480,6 +569,10 @@ int main(void)
 		TEST(what_is_written_meanwhile_is_not_overtaken),
 		TEST(a_copy_that_is_lost_again_while_it_is_filled),
 		TEST(a_page_that_nobody_can_read_keeps_a_copy_from_joining),
+		TEST(both_copies_are_gone_on_with),
+		TEST(a_copy_that_was_lost_is_not_believed_by_the_next),
+		TEST(a_copy_that_was_being_filled_is_filled_anew),
+		TEST(a_server_that_died_with_the_process_is_done_without),
 		TEST(what_is_wrong_is_said),
 	};
 

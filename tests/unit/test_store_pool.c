@@ -72,16 +72,16 @@ static struct store *pool;
 
 static int open_pool(void **state)
 {
-	struct store *parts[3];
+	struct pool_part parts[3] = {0};
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
 		part[i] = (struct slow){.store = {.ops = &slow_ops, .nr_slots = 10},
 					.fd = eventfd(0, EFD_CLOEXEC),
 					.room = 64};
-		parts[i] = &part[i].store;
+		parts[i].store = &part[i].store;
 	}
-	return store_pool_open(parts, 3, &pool);
+	return store_pool_open(parts, 3, NULL, &pool);
 }
 
 static int close_pool(void **state)

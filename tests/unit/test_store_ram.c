@@ -112,15 +112,15 @@ static void memory_comes_as_it_is_written(void **state)
 static void another_process_goes_on_with_it(void **state)
 {
 	static struct store *dead;
-	struct store_keep keep = {0};
-	struct store_open_args args = {.bytes = MIB(1), .sock_fd = -1, .keep = &keep};
+	struct handover handover = {0};
+	struct store_open_args args = {.bytes = MIB(1), .sock_fd = -1, .handover = &handover};
 	struct store *s;
 
 	(void)state;
 	assert_int_equal(store_ram_type.open(&ram_spec, &args, &dead), 0);
 	memset(page, 7, sizeof(page));
 	do_one(dead, STORE_WRITE, 255, 0);
-	assert_true(keep.used);
+	assert_non_null(handover_get(&handover));
 	assert_int_equal(store_ram_type.open(&ram_spec, &args, &s), 0);
 	memset(page, 0, sizeof(page));
 	do_one(s, STORE_READ, 255, 0);
