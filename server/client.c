@@ -14,6 +14,7 @@
 #include "common/conn/shm.h"
 #include "server/peer.h"
 #include "server/rdma.h"
+#include "server/tcp.h"
 
 #define MESSAGES_AT_ONCE 16 /* then the others have their turn */
 
@@ -35,8 +36,17 @@ int client_open(int fd, struct client **out)
 	return 0;
 }
 
+/* Nobody is to hear that @c may join. */
+static void disinherit(struct server *s, const struct client *c)
+{
+	for (struct client *old = s->clients; old; old = old->next)
+		if (old->heir == c)
+			old->heir = NULL;
+}
+
 void client_close(struct server *s, struct client *c)
 {
+	disinherit(s, c);
 	/* Nobody reaches a slab any more before it goes. */
 	verbs_close(c->verbs);
 	session_leave(s, c);
@@ -269,20 +279,55 @@ static int on_status(struct client *c, struct server *s, const struct wire_msg *
 	return send_msg(c, &m, -1);
 }
 
+static int joined(struct client *c, struct session *at, uint64_t which)
+{
+	struct wire_msg m = {.type = WIRE_JOINED, .request = which};
+
+	session_join(at, c, (unsigned int)which);
+	c->has_joined = which == 0;
+	c->deadline_ns = 0;
+	tcp_set_patience(c->fd, at->patience_s);
+	return send_msg(c, &m, -1);
+}
+
+void client_succeed(struct client *c)
+{
+	struct client *heir = c->heir;
+	struct session *at = c->session;
+
+	c->heir = NULL;
+	if (!heir || !at || heir->peer->state != PEER_OPEN)
+		return;
+	session_leave_to(c);
+	if (joined(heir, at, heir->joins_as))
+		log_debug("a client was not told that it may join %s", heir->who);
+	peer_go(heir->peer);
+}
+
+/*
+ * Where the session has that connection already, the process that had it has died: another
+ * comes in its place, and not before all is done that the old one may have sent. A write of
+ * it that is done later would undo one of the new one.
+ */
 static int on_join(struct client *c, struct server *s, const struct wire_msg *in)
 {
-	struct wire_msg m = {.type = WIRE_JOINED, .request = in->request};
 	struct session *at = session_find(s, &in->join, WIRE_ACCESS_MESSAGES);
+	struct client *old;
 
-	if (!at || at->member[1]) {
+	if (!at || in->request >= SESSION_MAX_MEMBERS) {
 		log_warn("refused a connection to a session %s", c->who);
 		return client_refuse(c, -EACCES, in->request, WIRE_ERR_AUTH,
 				     "no session here wants to be joined with that token");
 	}
-	session_join(at, c, 1);
-	c->deadline_ns = 0;
-	tcp_set_patience(c->fd, at->patience_s);
-	return send_msg(c, &m, -1);
+	old = at->member[in->request];
+	if (!old)
+		return joined(c, at, in->request);
+	log_info("a connection is replaced name=%s %s by %s", old->name, old->who, c->who);
+	old->heir = c;
+	c->is_heir = true;
+	c->joins_as = in->request;
+	tcp_replace(s, old);
+	return 0;
 }
 
 /* Pages: the last word on what may be touched. Decoded, it can't be wrapped. */
@@ -318,7 +363,7 @@ int client_answer(struct client *c, struct server *s, const struct wire_msg *in)
 	case WIRE_BYE:
 		return -EPIPE;
 	case WIRE_JOIN:
-		if (!c->session && c->peer)
+		if (!c->session && c->peer && !c->is_heir)
 			return on_join(c, s, in);
 		break;
 	case WIRE_LEASE:

@@ -26,7 +26,10 @@ struct client {
 	bool has_joined;	  /* a session that was there: by RDMA, or shm's in a new process */
 	size_t nr_told;		  /* slabs of it that this connection has keys to */
 	struct session *session;  /* NULL: no HELLO yet, or over */
-	uint64_t deadline_ns;	  /* for its HELLO, or to be gone; 0: none */
+	struct client *heir;	  /* by tcp: takes its place as soon as it can do nothing more */
+	bool is_heir;		  /* ... and that is this one */
+	uint64_t joins_as;
+	uint64_t deadline_ns; /* for its HELLO, or to be gone; 0: none */
 	char name[WIRE_NAME_MAX_BYTES + 1];
 	char who[80]; /* pid=123 or from=10.0.0.1:4567, for the log */
 };
@@ -46,6 +49,9 @@ int client_serve(struct client *c, struct server *s) __attribute__((warn_unused_
 /* Answers one message that was decoded; returns as client_serve(). */
 int client_answer(struct client *c, struct server *s, const struct wire_msg *in)
 	__attribute__((warn_unused_result));
+
+/* The last that @c could do is done: its heir, if it has one, takes its place. */
+void client_succeed(struct client *c);
 
 /* Says why and is over: returns @rc. */
 int client_refuse(struct client *c, int rc, uint64_t request, enum wire_error_code code,

@@ -95,8 +95,7 @@ static int decode_knock(const struct verbs_event *ev, struct wire_msg *out)
  * late. */
 static void replace(struct server *s, struct client *old)
 {
-	old->session->member[old->session->member[0] != old] = NULL;
-	old->session = NULL;
+	session_leave_to(old);
 	server_drop(s, old);
 }
 

@@ -114,6 +114,14 @@ static void session_free(struct server *s, struct session *old)
 	release(old);
 }
 
+void session_leave_to(struct client *c)
+{
+	struct session *at = c->session;
+
+	at->member[at->member[0] != c] = NULL;
+	c->session = NULL;
+}
+
 void session_leave(struct server *s, struct client *c)
 {
 	struct session *old = c->session;
@@ -123,8 +131,7 @@ void session_leave(struct server *s, struct client *c)
 	if (old->member[0] == c)
 		log_info("client left name=%s %s session=%llu", c->name, c->who,
 			 (unsigned long long)old->id);
-	old->member[old->member[0] != c] = NULL;
-	c->session = NULL;
+	session_leave_to(c);
 	if (!old->member[0] && !old->member[1])
 		session_free(s, old);
 }

@@ -42,6 +42,9 @@ struct session *session_find(const struct server *s, const struct wire_join *j, 
 /* Makes @c a member of @at, the first (0) or the second (1), which it has not. */
 void session_join(struct session *at, struct client *c, unsigned int which);
 
+/* Its place is empty, for another: the session stays. */
+void session_leave_to(struct client *c);
+
 /* Accepts a client without one. The last one takes the leases with it. */
 void session_leave(struct server *s, struct client *c);
 

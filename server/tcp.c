@@ -75,10 +75,18 @@ int tcp_admit(struct server *s, int listen_fd)
 /* Lets go of what nothing under way needs any more. @c may be gone then. */
 static void settle(struct server *s, struct client *c)
 {
-	if (c->peer->state != PEER_OPEN && peer_is_clear(c->peer))
+	if (c->peer->state != PEER_OPEN && peer_is_clear(c->peer)) {
+		client_succeed(c);
 		session_leave(s, c);
+	}
 	if (peer_is_over(c->peer))
 		server_drop(s, c);
+}
+
+void tcp_replace(struct server *s, struct client *old)
+{
+	peer_cut(old->peer);
+	settle(s, old);
 }
 
 void tcp_cut_off(struct server *s, struct client *c)

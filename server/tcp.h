@@ -21,7 +21,10 @@ int tcp_admit(struct server *s, int listen_fd) __attribute__((warn_unused_result
 int tcp_run(struct server *s, int timeout_ms, bool *epoll_is_ready)
 	__attribute__((warn_unused_result));
 
-/* Ends a connection without a word. */
+/* Ends a connection, but not its session: it has an heir (client_succeed()). */
+void tcp_replace(struct server *s, struct client *old);
+
+/* Ends a connection without a word, and its session. */
 void tcp_cut_off(struct server *s, struct client *c);
 
 #endif

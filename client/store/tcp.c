@@ -300,6 +300,31 @@ static int open_lanes(struct tcp_store *t)
 	return tcp_ring_flush(t->ring);
 }
 
+/* A new session, or that of the process before. */
+static int open_session(struct tcp_store *t, const struct net_addr *addr,
+			const struct store_open_args *args)
+{
+	const struct handed *old = handover_get(args->handover);
+	int rc;
+
+	if (old)
+		return tcp_session_resume(&t->session, addr, args->bytes, args->timeout_ms,
+					  args->wait_s, old);
+	rc = tcp_session_open(&t->session, addr, args->bytes, args->timeout_ms, args->wait_s);
+	return rc ? rc : tcp_session_lease(&t->session);
+}
+
+static void hand_over(const struct tcp_store *t, struct handover *k)
+{
+	const struct handed *kept = handover_get(k);
+	struct handed now = {.used = true}, old = kept ? *kept : (struct handed){0};
+
+	tcp_session_hand_over(&t->session, &now);
+	handed_add_fd(&now, tcp_ring_fd(t->ring));
+	handover_set(k, &now);
+	handed_close(&old);
+}
+
 static int tcp_open_store(const struct spec *spec, const struct store_open_args *args,
 			  struct store **out)
 {
@@ -316,15 +341,14 @@ static int tcp_open_store(const struct spec *spec, const struct store_open_args 
 	t->store = (struct store){.ops = &tcp_ops, .nr_slots = args->bytes / PAGE_BYTES};
 	t->patience = (struct patience){
 		.server = t->session.server, .timeout_s = timeout_s, .wait_s = args->wait_s};
-	rc = tcp_session_open(&t->session, &addr, args->bytes, args->timeout_ms, args->wait_s);
-	if (!rc)
-		rc = tcp_session_lease(&t->session);
+	rc = open_session(t, &addr, args);
 	if (!rc)
 		rc = open_lanes(t);
 	if (rc) {
 		tcp_close(&t->store);
 		return rc;
 	}
+	hand_over(t, args->handover);
 	*out = &t->store;
 	return 0;
 }
@@ -349,6 +373,7 @@ static int tcp_probe(const struct spec *spec, unsigned int timeout_ms, uint64_t 
 
 const struct store_type store_tcp_type = {
 	.scheme = "tcp",
+	.survives = true,
 	.usage = "tcp:HOST[:PORT]     memory of an rmemd on another machine (port 7770)",
 	.open = tcp_open_store,
 	.probe = tcp_probe,

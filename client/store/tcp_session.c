@@ -86,11 +86,10 @@ static int say_hello(struct tcp_session *s)
 	return rc;
 }
 
-int tcp_session_open(struct tcp_session *s, const struct net_addr *a, uint64_t bytes,
-		     unsigned int timeout_ms, unsigned int patience_s)
+static void init(struct tcp_session *s, const struct net_addr *a, uint64_t bytes,
+		 unsigned int timeout_ms, unsigned int patience_s)
 {
 	char name[NET_NAME_MAX_BYTES];
-	int rc;
 
 	*s = (struct tcp_session){.addr = *a,
 				  .fd = {-1, -1},
@@ -99,12 +98,28 @@ int tcp_session_open(struct tcp_session *s, const struct net_addr *a, uint64_t b
 				  .patience_s = patience_s,
 				  .deadline_ns = tcp_deadline_ns(timeout_ms)};
 	snprintf(s->server, sizeof(s->server), "server %s", net_addr_format(name, sizeof(name), a));
-	rc = tcp_connect(a, s->deadline_ns);
-	if (rc < 0)
-		return rc;
-	s->fd[TCP_URGENT] = rc;
-	tcp_set_patience(rc, patience_s);
-	rc = say_hello(s);
+}
+
+static int connect_lane(struct tcp_session *s, enum tcp_lane_name lane)
+{
+	int fd = tcp_connect(&s->addr, s->deadline_ns);
+
+	if (fd < 0)
+		return fd;
+	s->fd[lane] = fd;
+	tcp_set_patience(fd, s->patience_s);
+	return 0;
+}
+
+int tcp_session_open(struct tcp_session *s, const struct net_addr *a, uint64_t bytes,
+		     unsigned int timeout_ms, unsigned int patience_s)
+{
+	int rc;
+
+	init(s, a, bytes, timeout_ms, patience_s);
+	rc = connect_lane(s, TCP_URGENT);
+	if (!rc)
+		rc = say_hello(s);
 	if (rc)
 		tcp_session_close(s);
 	return rc;
@@ -149,20 +164,19 @@ static int lease_slabs(struct tcp_session *s)
 	return rc;
 }
 
-static int join(struct tcp_session *s)
+/* As the one of the session's two connections that @lane says. */
+static int join(struct tcp_session *s, enum tcp_lane_name lane)
 {
 	struct wire_msg m = {.type = WIRE_JOIN, .join.session = s->welcome.session};
 	int rc;
 
 	memcpy(m.join.token, s->welcome.token, WIRE_TOKEN_BYTES);
 	s->deadline_ns = tcp_deadline_ns(s->timeout_ms);
-	rc = tcp_connect(&s->addr, s->deadline_ns);
-	if (rc < 0)
-		return rc;
-	s->fd[TCP_BULK] = rc;
-	tcp_set_patience(rc, s->patience_s);
-	rc = send_msg(s, TCP_BULK, &m);
-	return rc ? rc : recv_msg(s, TCP_BULK, WIRE_JOINED, &m);
+	rc = connect_lane(s, lane);
+	s->next_request = (uint64_t)lane - 1; /* the number says which */
+	if (!rc)
+		rc = send_msg(s, lane, &m);
+	return rc ? rc : recv_msg(s, lane, WIRE_JOINED, &m);
 }
 
 int tcp_session_lease(struct tcp_session *s)
@@ -174,7 +188,33 @@ int tcp_session_lease(struct tcp_session *s)
 	if (!s->slab)
 		return err_set(-ENOMEM, "%s: out of memory", s->server);
 	rc = lease_slabs(s);
-	return rc ? rc : join(s);
+	return rc ? rc : join(s, TCP_BULK);
+}
+
+int tcp_session_resume(struct tcp_session *s, const struct net_addr *a, uint64_t bytes,
+		       unsigned int timeout_ms, unsigned int patience_s, const struct handed *old)
+{
+	int rc;
+
+	init(s, a, bytes, timeout_ms, patience_s);
+	s->welcome.session = old->session;
+	s->welcome.slab_bytes = old->slab_bytes;
+	memcpy(s->welcome.token, old->token, WIRE_TOKEN_BYTES);
+	rc = join(s, TCP_URGENT);
+	if (!rc)
+		rc = tcp_session_lease(s);
+	if (rc)
+		tcp_session_close(s);
+	return rc;
+}
+
+void tcp_session_hand_over(const struct tcp_session *s, struct handed *now)
+{
+	now->session = s->welcome.session;
+	now->slab_bytes = s->welcome.slab_bytes;
+	memcpy(now->token, s->welcome.token, WIRE_TOKEN_BYTES);
+	for (unsigned int i = 0; i < TCP_NR_LANES; i++)
+		handed_add_fd(now, s->fd[i]);
 }
 
 void tcp_session_close(struct tcp_session *s)

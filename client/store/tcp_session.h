@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/store/handover.h"
 #include "common/conn/tcp.h"
 #include "common/wire/wire.h"
 
@@ -37,6 +38,15 @@ int tcp_session_open(struct tcp_session *s, const struct net_addr *a, uint64_t b
 /* Leases all that was reserved, and opens the second connection. 0 or -errno with err
  * text. */
 int tcp_session_lease(struct tcp_session *s) __attribute__((warn_unused_result));
+
+/* Goes on with the session of a process that died, in place of both: @old says which. The
+ * server is done with all that that one had sent. As the two above. */
+int tcp_session_resume(struct tcp_session *s, const struct net_addr *a, uint64_t bytes,
+		       unsigned int timeout_ms, unsigned int patience_s, const struct handed *old)
+	__attribute__((warn_unused_result));
+
+/* What such a process needs. */
+void tcp_session_hand_over(const struct tcp_session *s, struct handed *now);
 
 /* Accepts a closed or half-opened one. */
 void tcp_session_close(struct tcp_session *s);

@@ -320,7 +320,7 @@ void tcp_pair_open(const struct rmemd *r, uint64_t bytes, struct tcp_pair *out)
 	}
 	out->fd[1] = tcp_raw_connect(r);
 	m = (struct wire_msg){
-		.type = WIRE_JOIN, .request = 3, .join.session = out->welcome.session};
+		.type = WIRE_JOIN, .request = 1, .join.session = out->welcome.session};
 	memcpy(m.join.token, out->welcome.token, WIRE_TOKEN_BYTES);
 	tcp_raw_send(out->fd[1], &m);
 	tcp_raw_recv(out->fd[1], &m);

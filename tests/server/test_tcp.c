@@ -90,9 +90,10 @@ static void the_next_client_reads_only_zeros(void **state)
 
 /* ---- joining ---- */
 
-static void join(int fd, uint64_t session, const uint8_t *token)
+/* As the one of the session's connections that @which says. */
+static void join(int fd, uint64_t which, uint64_t session, const uint8_t *token)
 {
-	struct wire_msg m = {.type = WIRE_JOIN, .request = 3, .join.session = session};
+	struct wire_msg m = {.type = WIRE_JOIN, .request = which, .join.session = session};
 
 	memcpy(m.join.token, token, WIRE_TOKEN_BYTES);
 	tcp_raw_send(fd, &m);
@@ -102,7 +103,7 @@ static void expect_no_way_in(uint64_t session, const uint8_t *token)
 {
 	int fd = tcp_raw_connect(&r);
 
-	join(fd, session, token);
+	join(fd, 1, session, token);
 	tcp_raw_expect_error(fd, WIRE_ERR_AUTH);
 	tcp_raw_expect_end(fd);
 }
@@ -112,7 +113,7 @@ static void only_the_token_opens_a_session(void **state)
 	uint8_t token[WIRE_TOKEN_BYTES], zeros[WIRE_TOKEN_BYTES] = {0};
 	struct tcp_pair pair;
 	struct wire_msg m;
-	int shm = raw_connect(&r), alone = tcp_raw_connect(&r);
+	int shm = raw_connect(&r), alone = tcp_raw_connect(&r), third;
 
 	(void)state;
 	tcp_pair_open(&r, MIB(1), &pair);
@@ -130,11 +131,87 @@ static void only_the_token_opens_a_session(void **state)
 		token[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		expect_no_way_in(m.welcome.session, token);
 	}
-	expect_no_way_in(pair.welcome.session, pair.welcome.token); /* two are enough */
-	tcp_raw_read(pair.fd[1], pair.slab[0].slab, 0, 1, page);    /* and are unharmed */
+	third = tcp_raw_connect(&r);
+	join(third, 2, pair.welcome.session, pair.welcome.token); /* two are enough */
+	tcp_raw_expect_error(third, WIRE_ERR_AUTH);
+	close(third);
+	tcp_raw_read(pair.fd[1], pair.slab[0].slab, 0, 1, page); /* and are unharmed */
 	tcp_pair_close(&pair);
 	close(alone);
 	close(shm);
+}
+
+static void expect_joined(int fd, uint64_t which, const struct tcp_pair *pair)
+{
+	struct wire_msg m;
+
+	join(fd, which, pair->welcome.session, pair->welcome.token);
+	tcp_raw_recv(fd, &m);
+	assert_int_equal(m.type, WIRE_JOINED);
+	assert_int_equal(m.request, which);
+}
+
+/* The process that had it was killed in the middle of a page, and another has its descriptors. */
+static void a_connection_takes_the_place_of_a_dead_ones(void **state)
+{
+	struct wire_msg lease = {.type = WIRE_LEASE, .request = 5, .lease.nr_slabs = 1}, m;
+	struct wire_msg half = {.type = WIRE_WRITE, .request = 7, .run.nr_pages = 1};
+
+	(void)state;
+	for (int which = 0; which < 2; which++) {
+		struct tcp_pair pair;
+		int fd;
+
+		tcp_pair_open(&r, MIB(64), &pair);
+		half.run.slab = pair.slab[0].slab;
+		memset(page, 1, sizeof(page));
+		tcp_raw_send(pair.fd[which], &half);
+		assert_int_equal(send(pair.fd[which], page, 1000, 0), 1000);
+		fd = tcp_raw_connect(&r);
+		expect_joined(fd, (uint64_t)which, &pair);
+		tcp_raw_expect_end(pair.fd[which]);
+		if (which == 0) {
+			tcp_raw_send(fd, &lease); /* what it has is told again */
+			tcp_raw_recv(fd, &m);
+			assert_int_equal(m.leased.slab, pair.slab[0].slab);
+			assert_int_equal(m.leased.bytes, MIB(64));
+		}
+		memset(page, 2, sizeof(page));
+		tcp_raw_write(fd, pair.slab[0].slab, 0, 1, page);
+		memset(page, 1, sizeof(page));
+		send(pair.fd[which], page, PAGE_BYTES - 1000, MSG_NOSIGNAL);
+		tcp_raw_read(pair.fd[!which], pair.slab[0].slab, 0, 1, page);
+		expect_all(page, PAGE_BYTES, 2);
+		close(pair.fd[which]);
+		tcp_raw_read(fd, pair.slab[0].slab, 0, 1, page);
+		pair.fd[which] = fd;
+		tcp_pair_close(&pair);
+		expect_free(&r, MIB(256));
+	}
+}
+
+/* And that process was killed as well, before it was let in or after. */
+static void a_third_takes_the_place_of_the_second(void **state)
+{
+	struct tcp_pair pair;
+	int fd[20];
+
+	(void)state;
+	tcp_pair_open(&r, MIB(64), &pair);
+	for (int i = 0; i < 20; i++) {
+		fd[i] = tcp_raw_connect(&r);
+		join(fd[i], 0, pair.welcome.session, pair.welcome.token);
+	}
+	tcp_raw_expect_end(pair.fd[0]);
+	close(pair.fd[0]);
+	pair.fd[0] = tcp_raw_connect(&r);
+	expect_joined(pair.fd[0], 0, &pair);
+	tcp_raw_read(pair.fd[0], pair.slab[0].slab, 0, 1, page);
+	tcp_raw_read(pair.fd[1], pair.slab[0].slab, 0, 1, page);
+	for (int i = 0; i < 20; i++)
+		close(fd[i]);
+	tcp_raw_read(pair.fd[0], pair.slab[0].slab, 0, 1, page);
+	tcp_pair_close(&pair);
 }
 
 static void the_end_of_either_connection_is_the_end_of_both(void **state)
@@ -447,6 +524,8 @@ int main(void)
 		T(pages_come_back_over_either_connection),
 		T(the_next_client_reads_only_zeros),
 		T(only_the_token_opens_a_session),
+		T(a_connection_takes_the_place_of_a_dead_ones),
+		T(a_third_takes_the_place_of_the_second),
 		T(the_end_of_either_connection_is_the_end_of_both),
 		T(only_the_session_s_own_pages_can_be_reached),
 		T(messages_at_the_wrong_time_are_refused),
