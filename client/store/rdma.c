@@ -473,6 +473,34 @@ static int open_lanes(struct rdma_store *r)
 	return look_at_fds(r);
 }
 
+/* A new session, or that of the process before. */
+static int open_session(struct rdma_store *r, const struct net_addr *addr,
+			const struct store_open_args *args)
+{
+	const struct handed *old = handover_get(args->handover);
+	int rc;
+
+	if (old)
+		return rdma_session_resume(&r->session, addr, args->bytes, args->timeout_ms,
+					   args->wait_s, old);
+	rc = rdma_session_open(&r->session, addr, args->bytes, args->timeout_ms, args->wait_s);
+	return rc ? rc : rdma_session_lease(&r->session);
+}
+
+/* Descriptors of the device are all of one kind, whosever store had them: verbs_left(). */
+static void hand_over(const struct rdma_store *r, struct handover *k)
+{
+	const struct handed *was = handover_get(k);
+	struct handed now = {.used = true}, old = was ? *was : (struct handed){0};
+
+	rdma_session_hand_over(&r->session, &now);
+	handed_add_fd(&now, r->epoll_fd);
+	handed_add_fd(&now, r->timer_fd);
+	handed_add_fd(&now, r->event_fd);
+	handover_set(k, &now);
+	handed_close(&old);
+}
+
 static int rdma_open_store(const struct spec *spec, const struct store_open_args *args,
 			   struct store **out)
 {
@@ -490,9 +518,7 @@ static int rdma_open_store(const struct spec *spec, const struct store_open_args
 	r->patience = (struct patience){
 		.server = r->session.server, .timeout_s = timeout_s, .wait_s = args->wait_s};
 	r->epoll_fd = r->timer_fd = r->event_fd = -1;
-	rc = rdma_session_open(&r->session, &addr, args->bytes, args->timeout_ms, args->wait_s);
-	if (!rc)
-		rc = rdma_session_lease(&r->session);
+	rc = open_session(r, &addr, args);
 	if (!rc)
 		rc = open_fds(r);
 	if (!rc)
@@ -502,6 +528,7 @@ static int rdma_open_store(const struct spec *spec, const struct store_open_args
 		return rc;
 	}
 	log_info("%s is reached by %s", r->session.server, verbs_device(r->session.domain));
+	hand_over(r, args->handover);
 	*out = &r->store;
 	return 0;
 }
@@ -526,6 +553,7 @@ static int rdma_probe(const struct spec *spec, unsigned int timeout_ms, uint64_t
 
 const struct store_type store_rdma_type = {
 	.scheme = "rdma",
+	.survives = true,
 	.usage = "rdma:HOST[:PORT]    the same by RDMA, one-sided (port 7771)",
 	.open = rdma_open_store,
 	.probe = rdma_probe,

@@ -164,11 +164,10 @@ static int say_hello(struct rdma_session *s)
 	return rc;
 }
 
-int rdma_session_open(struct rdma_session *s, const struct net_addr *a, uint64_t bytes,
-		      unsigned int timeout_ms, unsigned int patience_s)
+static int init(struct rdma_session *s, const struct net_addr *a, uint64_t bytes,
+		unsigned int timeout_ms, unsigned int patience_s)
 {
 	char name[NET_NAME_MAX_BYTES];
-	int rc;
 
 	*s = (struct rdma_session){.addr = *a,
 				   .timeout_ms = timeout_ms,
@@ -176,7 +175,14 @@ int rdma_session_open(struct rdma_session *s, const struct net_addr *a, uint64_t
 				   .patience_s = patience_s,
 				   .deadline_ns = tcp_deadline_ns(timeout_ms)};
 	snprintf(s->server, sizeof(s->server), "server %s", net_addr_format(name, sizeof(name), a));
-	rc = verbs_host_open(&s->host);
+	return verbs_host_open(&s->host);
+}
+
+int rdma_session_open(struct rdma_session *s, const struct net_addr *a, uint64_t bytes,
+		      unsigned int timeout_ms, unsigned int patience_s)
+{
+	int rc = init(s, a, bytes, timeout_ms, patience_s);
+
 	if (!rc)
 		rc = connect_lane(s, RDMA_URGENT);
 	if (!rc)
@@ -242,6 +248,30 @@ int rdma_session_lease(struct rdma_session *s)
 	if (!rc)
 		rc = connect_lane(s, RDMA_BULK);
 	return rc ? rc : lease_slabs(s, RDMA_BULK);
+}
+
+int rdma_session_resume(struct rdma_session *s, const struct net_addr *a, uint64_t bytes,
+			unsigned int timeout_ms, unsigned int patience_s, const struct handed *old)
+{
+	int rc = init(s, a, bytes, timeout_ms, patience_s);
+
+	s->welcome.session = old->session;
+	s->welcome.slab_bytes = old->slab_bytes;
+	memcpy(s->welcome.token, old->token, WIRE_TOKEN_BYTES);
+	if (!rc)
+		rc = connect_lane(s, RDMA_URGENT);
+	if (!rc)
+		rc = rdma_session_lease(s);
+	if (rc)
+		rdma_session_close(s);
+	return rc;
+}
+
+void rdma_session_hand_over(const struct rdma_session *s, struct handed *now)
+{
+	now->session = s->welcome.session;
+	now->slab_bytes = s->welcome.slab_bytes;
+	memcpy(now->token, s->welcome.token, WIRE_TOKEN_BYTES);
 }
 
 void rdma_session_close(struct rdma_session *s)

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "client/store/handover.h"
 #include "common/conn/rdma.h"
 #include "common/wire/wire.h"
 
@@ -49,6 +50,15 @@ int rdma_session_open(struct rdma_session *s, const struct net_addr *a, uint64_t
 /* Leases all that was reserved, and opens the second connection. 0 or -errno with err
  * text. */
 int rdma_session_lease(struct rdma_session *s) __attribute__((warn_unused_result));
+
+/* Goes on with the session of a process that died, in place of both: @old says which.
+ * Nothing that that one had asked for can be done any more. As the two above. */
+int rdma_session_resume(struct rdma_session *s, const struct net_addr *a, uint64_t bytes,
+			unsigned int timeout_ms, unsigned int patience_s, const struct handed *old)
+	__attribute__((warn_unused_result));
+
+/* What such a process needs. */
+void rdma_session_hand_over(const struct rdma_session *s, struct handed *now);
 
 /* What connection @lane of the session is asked for with. */
 struct verbs_asking rdma_session_asking(const struct rdma_session *s, enum rdma_lane_name lane);
