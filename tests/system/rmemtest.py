@@ -319,6 +319,31 @@ class TcpServer:
         self.log.close()
 
 
+class PagerKiller(threading.Thread):
+    """Ends the pager of @run, time after time, as long as it goes on."""
+
+    def __init__(self, run, rng, shortest_s, longest_s):
+        super().__init__(daemon=True)
+        self.run_, self.rng, self.pause_s, self.kills = run, rng, (shortest_s, longest_s), 0
+        self.over = threading.Event()
+
+    def run(self):
+        while self.run_.proc.poll() is None:
+            if self.over.wait(self.rng.uniform(*self.pause_s)):
+                return
+            pager = self.run_.pids()[1]
+            if pager > 0 and self.run_.proc.poll() is None:
+                try:
+                    os.kill(pager, signal.SIGKILL)
+                    self.kills += 1
+                except ProcessLookupError:
+                    pass
+
+    def stop(self):
+        self.over.set()
+        self.join()
+
+
 def check_cap(run, stats, local, slack=SLACK, samples_tell=True):
     """By an outside count and by rmem's own. not samples_tell: who has which pages
     changes so fast that a sum of samples says nothing."""

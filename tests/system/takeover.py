@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """takeover.py RMEM JOBS: SIGKILL of the pager at random moments, again and again, while jobs
-touch, fork, map and throw away. Another goes on each time: status and output are those of
-the job alone, no fault waits for a second, nothing is left. Where the connection to a server
-can't be handed over the job is stopped, with that reason."""
+touch, fork, map and throw away, their memory in stores of every kind. Another goes on each
+time: status and output are those of the job alone, no fault waits for a second, nothing is
+left, no server keeps a lease. What a run can't be gone on with stops it, with the reason."""
 
 import argparse
 import os
 import random
 import signal
-import threading
+import tempfile
 import time
 
-from rmemtest import MIB, Failure, Run, TcpServer, check, main, native
+from rmemtest import MIB, Failure, PagerKiller, Run, TcpServer, check, main, native
 
 TIMEOUT_S = 90
 CAP_MIB, REMOTE_MIB = 32, 512
@@ -24,35 +24,43 @@ JOBS = (("torture", "96", "3000"), ("fork_cow", "128"), ("mremap_modes", "128"),
         ("fork_thousand", "64", "100"), ("storm_one_page", "128"), ("churn", "128"))
 
 
-class Killer(threading.Thread):
-    """Ends the pager, time after time, as long as the run goes on."""
+class Stores:
+    """Two servers, and what to name for each kind of store."""
 
-    def __init__(self, run, rng):
-        super().__init__(daemon=True)
-        self.run_, self.rng, self.kills = run, rng, 0
+    def __init__(self, rmem):
+        self.servers = [TcpServer(rmem, 3 * REMOTE_MIB * MIB) for _ in range(2)]
+        a, b = (s.spec for s in self.servers)
+        self.kinds = {
+            "ram": ["ram"], "private": [], "tcp": [a], "file": ["file:/var/tmp"],
+            "mirror": [f"mirror({a},{b})"], "pool": [a, "ram", f"mirror({b},file:/var/tmp)"],
+            "fault": [f"fault(jitter=100us,{a})"]}
 
-    def run(self):
-        while self.run_.proc.poll() is None:
-            time.sleep(self.rng.uniform(0.02, 0.25))
-            pager = self.run_.pids()[1]
-            if pager > 0 and self.run_.proc.poll() is None:
-                try:
-                    os.kill(pager, signal.SIGKILL)
-                    self.kills += 1
-                except ProcessLookupError:
-                    pass
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for s in self.servers:
+            s.__exit__()
+
+    def check_free(self):
+        """As many clients left as came."""
+        for s in self.servers:
+            end = time.monotonic() + 5
+            while s.said().count("client name") != s.said().count("client left"):
+                check(time.monotonic() < end, f"a lease is left\n{s.said()[-2000:]}")
+                time.sleep(0.01)
 
 
-def one(args, job, server, rng):
+def one(args, job, kind, stores, rng):
     command = [os.path.join(args.jobs, job[0]), *job[1:]]
     want_status, want_out, _, _ = native(command, TIMEOUT_S)
-    with Run(args.rmem, command, CAP_MIB * MIB, REMOTE_MIB * MIB, [server] if server else [],
+    with Run(args.rmem, command, CAP_MIB * MIB, REMOTE_MIB * MIB, stores.kinds[kind],
              sample=False) as run:
-        killer = Killer(run, rng)
+        killer = PagerKiller(run, rng, 0.02, 0.25)
         time.sleep(0.1)
         killer.start()
         status = run.wait(TIMEOUT_S)
-        killer.join()
+        killer.stop()
         said = run.stderr
         check(status == want_status, f"status {status} instead of {want_status}\n{said[-3000:]}")
         check(run.stdout == want_out, f"other output: {run.stdout[-500:]!r}")
@@ -62,19 +70,21 @@ def one(args, job, server, rng):
         check(st["takeovers"] == said.count("another takes over"), f"{st['takeovers']} takeovers")
         check(st["wrong_sums"]["pages"] == 0, f"wrong pages: {st['wrong_sums']}")
         check(stall < STALL_S, f"a fault waited {stall:.2f} s\n{said[-2000:]}")
-    print(f"{job[0]} {server or 'private server'}: {st['takeovers']} pagers, longest stall "
+    stores.check_free()
+    print(f"{job[0]} {kind}: {st['takeovers']} pagers, longest stall "
           f"{stall:.3f} s, evicted {st['pages']['evicted']}", flush=True)
     return st["takeovers"], stall
 
 
-def by_tcp(args):
-    with TcpServer(args.rmem, REMOTE_MIB * MIB) as tcp, \
+def recorded(args):
+    with tempfile.TemporaryDirectory(prefix="test-", dir="/var/tmp") as where, \
             Run(args.rmem, [os.path.join(args.jobs, "torture"), "96", "60000"], CAP_MIB * MIB,
-                REMOTE_MIB * MIB, [tcp.spec], sample=False) as run:
+                REMOTE_MIB * MIB, ["ram"], ["--record", os.path.join(where, "faults")],
+                sample=False) as run:
         time.sleep(1)
         os.kill(run.pids()[1], signal.SIGKILL)
         check(run.wait(10) == 125, f"status {run.status}")
-        check("no other can take over: the connection" in run.stderr, run.stderr[-2000:])
+        check("no other can take over: what was recorded" in run.stderr, run.stderr[-2000:])
         run.nothing_left()
 
 
@@ -84,19 +94,23 @@ def run():
     ap.add_argument("jobs")
     ap.add_argument("--kills", type=int, default=50)
     ap.add_argument("--only", help="this job alone")
+    ap.add_argument("--store", help="this kind of store alone")
     ap.add_argument("--seed", type=int, default=int(time.time()))
     a = ap.parse_args()
     rng = random.Random(a.seed)
     kills, longest, k = 0, 0.0, 0
     jobs = [j for j in JOBS if a.only in (None, j[0])]
-    while k < len(jobs) or kills < a.kills:
-        try:
-            n, stall = one(a, jobs[k % len(jobs)], ("ram", "")[(k + k // len(jobs)) % 2], rng)
-        except Failure as e:
-            raise Failure(f"seed {a.seed}, run {k}, {jobs[k % len(jobs)][0]}: {e}") from None
-        kills, longest, k = kills + n, max(longest, stall), k + 1
+    with Stores(a.rmem) as stores:
+        kinds = [x for x in stores.kinds if a.store in (None, x)]
+        while k < len(jobs) or kills < a.kills:
+            job, kind = jobs[k % len(jobs)], kinds[(k + k // len(jobs)) % len(kinds)]
+            try:
+                n, stall = one(a, job, kind, stores, rng)
+            except Failure as e:
+                raise Failure(f"seed {a.seed}, run {k}, {job[0]} {kind}: {e}") from None
+            kills, longest, k = kills + n, max(longest, stall), k + 1
     if not a.only:
-        by_tcp(a)
+        recorded(a)
     print(f"takeover: {kills} pagers killed in {k} runs, no wrong byte, longest stall of a fault "
           f"{longest:.3f} s")
     return 0

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """thrash.py RMEM TORTURE [SECONDS]: a job on two mirrored servers, of which now one and then the
 other is killed and started anew, or made to stand still, each time as soon as the mirror
-is whole again. Its results are right, and nothing is left. The seed is printed."""
+is whole again; its pager is killed meanwhile, whatever the mirror is at. Its results are
+right, and nothing is left. The seed is printed."""
 
 import os
 import random
@@ -10,7 +11,7 @@ import signal
 import sys
 import time
 
-from rmemtest import MIB, Run, TcpServer, check, main
+from rmemtest import MIB, PagerKiller, Run, TcpServer, check, main
 
 FOOTPRINT_MIB, CAP, REMOTE = 96, 24 * MIB, 256 * MIB
 LOST_S, WHOLE_S, STALL_S = 4, 30, 3.5
@@ -81,10 +82,13 @@ def run():
                  [f"mirror({servers[0].spec},{servers[1].spec})"], sample=False) as r:
             end, times, lost = time.monotonic() + seconds - 5, 0, 0
             time.sleep(1)
+            killer = PagerKiller(r, random.Random(seed), 1, 8)
+            killer.start()
             while time.monotonic() < end:
                 lost += trouble(r, random.choice(servers))
                 times += 1
                 time.sleep(random.uniform(0, 1))
+            killer.stop()
             status = r.wait(60)
             check(status == 0 and "torture: ok" in r.stdout,
                   f"seed {seed}: status {status}\n{r.stderr[-3000:]}")
@@ -97,6 +101,7 @@ def run():
     check(st["wrong_sums"]["pages"] == 0, f"seed {seed}: wrong pages: {st['wrong_sums']}")
     check(stall <= STALL_S, f"seed {seed}: a fault waited for {stall:.2f} s")
     print(f"seed {seed}: {times} troubles, {lost} copies lost and made whole, "
+          f"{killer.kills} pagers killed, "
           f"longest stall {stall:.2f} s")
 
 

@@ -5,13 +5,14 @@ something happens to the wire or to the other guest. Runs in the main guest of
 tests/vm/run --peer 'rmemd --listen rdma:10.9.0.1 ...'."""
 
 import os
+import random
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../system"))
 # pylint: disable=wrong-import-position
-from rmemtest import MIB, Run, check, main  # noqa: E402
+from rmemtest import MIB, PagerKiller, Run, check, main  # noqa: E402
 
 JOB_MIB, LOCAL_MIB, REMOTE_MIB = 32, 16, 128
 JOB_MS = 9000  # of emulated time: a second here is about a twentieth of one
@@ -104,7 +105,20 @@ def mirrored(rmem, torture):
         run.nothing_left()
 
 
-WHAT = {f.__name__: f for f in (untouched, paused, lossy, killed, mirrored)}
+def pager(rmem, torture):
+    """The pager dies, time after time: another one joins the session in its place."""
+    with start(rmem, torture, far_spec()) as run:
+        killer = PagerKiller(run, random.Random(1), 1, 4)
+        time.sleep(2)
+        killer.start()
+        st = expect_good(run, "pager killed")
+        killer.stop()
+        check(st["takeovers"] > 0 and st["wrong_sums"]["pages"] == 0, f"{st['takeovers']} pagers")
+        run.nothing_left()
+    print(f"pager killed: ok, {st['takeovers']} times", flush=True)
+
+
+WHAT = {f.__name__: f for f in (untouched, paused, lossy, killed, mirrored, pager)}
 
 
 def far(rmem, torture, *what):
