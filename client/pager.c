@@ -180,22 +180,6 @@ static void follow_cap(struct pager *p)
 	log_debug("the local cap is now %lu MiB", (unsigned long)(want >> 20));
 }
 
-/* Servers are to leave; as follow_cap(), nothing is believed that can't be so. */
-static void follow_drain(struct pager *p)
-{
-	struct run_header *h = p->args->header;
-	struct core *c = p->capture.core;
-	uint32_t want = __atomic_load_n(&h->wanted_drain, __ATOMIC_ACQUIRE) &
-			~__atomic_load_n(&h->refused_drain, __ATOMIC_ACQUIRE);
-
-	for (unsigned int i = 0; i < p->store->nr_parts; i++) {
-		if (!(want >> i & 1) || core_stats(c)->part[i] != PART_OPEN)
-			continue;
-		if (core_drain(c, i))
-			__atomic_fetch_or(&h->refused_drain, 1U << i, __ATOMIC_RELEASE);
-	}
-}
-
 static void work(struct pager *p)
 {
 	struct capture *cp = &p->capture;
@@ -207,7 +191,7 @@ static void work(struct pager *p)
 		messages_read(cp, sp);
 	if (p->running && capture_now_ns() >= p->poll_ns) {
 		follow_cap(p);
-		follow_drain(p);
+		pager_follow_servers(p);
 		processes_poll(cp);
 		core_observe(cp->core, cp->anon_bytes, held_bytes(cp), cp->anon_exact);
 		wake_supervisor(p);
@@ -340,7 +324,7 @@ int pager_main(const struct pager_args *args)
 	priority_first(getpid());
 	p->kept = (struct pager_kept *)((char *)args->header + RUN_KEPT_OFF);
 	if (!args->takeover) {
-		pager_no_takeover(p, core_can_be_taken_over() ? session_no_takeover(args->cfg)
+		pager_no_takeover(p, core_can_be_taken_over() ? servers_no_takeover(args->cfg)
 							      : "this rmem is built without it");
 		err = sum_draw(&p->kept->secret);
 	}

@@ -5,7 +5,7 @@
 
 #include "client/capture/capture.h"
 #include "client/run.h"
-#include "client/store/open.h"
+#include "client/servers.h"
 #include "client/sum.h"
 
 /* What an epoll event is about: one of these, a space (its id, above them), or
@@ -21,7 +21,8 @@ enum pager_tag {
 /* At RUN_KEPT_OFF: what another pager needs to take over, besides the core's arena. */
 struct pager_kept {
 	struct sum_secret secret;
-	struct handover store[HANDOVER_NODES];
+	struct handover node[HANDOVER_NODES];
+	struct servers_joined joined;
 	struct capture_kept capture;
 };
 _Static_assert(sizeof(struct pager_kept) <= RUN_KEPT_BYTES, "no room");
@@ -29,6 +30,7 @@ _Static_assert(sizeof(struct pager_kept) <= RUN_KEPT_BYTES, "no room");
 struct pager {
 	const struct pager_args *args;
 	struct pager_kept *kept;
+	struct handover *nodes; /* of kept; NULL: nobody goes on when this one dies */
 	struct capture capture;
 	struct store *store;
 	unsigned int cpus;
@@ -55,5 +57,11 @@ void pager_job_started(struct pager *p, pid_t pid); /* 0: not yet */
 uint64_t pager_least_cap(const struct run_config *cfg);
 /* Why nobody can go on when this pager dies; the first reason counts. */
 void pager_no_takeover(struct pager *p, const char *why);
+
+/* ---- pager_servers.c ---- */
+/* For whoever wants to know which servers the run has. */
+void pager_list_servers(const struct pager *p);
+/* Lets go of those that are to leave, takes those that come. */
+void pager_follow_servers(struct pager *p);
 
 #endif

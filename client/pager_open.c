@@ -30,9 +30,15 @@ static uint32_t frames_for(const struct run_config *cfg)
 	return (uint32_t)(bytes / PAGE_BYTES);
 }
 
+/* As much again may come while the job runs, and what a store rounds up. */
+static uint64_t max_slots(const struct run_config *cfg)
+{
+	return 2 * (cfg->remote_bytes / PAGE_BYTES + RUN_MAX_SERVERS);
+}
+
 uint64_t pager_state_bytes(const struct run_config *cfg)
 {
-	uint64_t pages = cfg->remote_bytes / PAGE_BYTES;
+	uint64_t pages = max_slots(cfg);
 
 	/* Frames, slots, and records for all that can be remote, twice: chunks
 	 * are seldom whole, and forked processes have records of their own. */
@@ -48,24 +54,6 @@ void pager_no_takeover(struct pager *p, const char *why)
 		snprintf(h->no_takeover, sizeof(h->no_takeover), "%s", why);
 }
 
-/* For whoever wants to know which servers the run has. */
-static void list_servers(const struct pager *p)
-{
-	const struct run_config *cfg = p->args->cfg;
-	struct run_header *h = p->args->header;
-	uint64_t last = 0;
-
-	for (unsigned int i = 0; i < cfg->nr_servers || !i; i++) {
-		uint64_t end = p->store->nr_parts ? p->store->part_end[i] : p->store->nr_slots;
-
-		snprintf(h->server[i].spec, sizeof(h->server[i].spec), "%s",
-			 cfg->nr_servers ? cfg->server[i] : "private");
-		h->server[i].bytes = (end - last) * PAGE_BYTES;
-		last = end;
-	}
-	h->nr_servers = cfg->nr_servers ? cfg->nr_servers : 1;
-}
-
 uint64_t pager_least_cap(const struct run_config *cfg)
 {
 	uint64_t bytes = 2 * frames_for(cfg) * PAGE_BYTES;
@@ -76,6 +64,7 @@ uint64_t pager_least_cap(const struct run_config *cfg)
 static int open_core(struct pager *p)
 {
 	struct core_config cfg = {.cap_bytes = p->args->cfg->local_bytes,
+				  .max_slots = max_slots(p->args->cfg),
 				  .nr_frames = frames_for(p->args->cfg),
 				  .on_loss_sigbus = p->args->cfg->on_loss == RUN_ON_LOSS_SIGBUS};
 	struct core_binds binds = {.capture = &capture_real_ops,
@@ -93,14 +82,16 @@ static int open_core(struct pager *p)
 		cfg.cap_bytes = p->args->header->local_bytes;
 		err = core_takeover(arena, p->args->header->arena_bytes, &cfg, &binds,
 				    &p->capture.core);
-		return err ? err_set(err, "the records of its pages can't be taken over: %s",
-				     strerror(-err))
-			   : 0;
+		if (err)
+			return err_set(err, "the records of its pages can't be taken over: %s",
+				       strerror(-err));
+		pager_list_servers(p);
+		return 0;
 	}
 	err = core_open(arena, p->args->header->arena_bytes, &cfg, &binds, &p->capture.core);
 	if (err)
 		return err_set(err, "no room for page records: --remote is too large");
-	list_servers(p);
+	pager_list_servers(p);
 	p->args->header->stats_off =
 		(uint64_t)((const char *)core_stats(p->capture.core) - (char *)p->args->header);
 	return 0;
@@ -193,11 +184,14 @@ void pager_job_started(struct pager *p, pid_t pid)
 
 int pager_open(struct pager *p)
 {
-	int err = open_capture(p);
+	int err;
+
+	p->nodes = p->args->header->no_takeover[0] ? NULL : p->kept->node;
+	err = open_capture(p);
 
 	if (!err)
-		err = session_open_store(p->args->cfg, p->args->private_server_fd, p->kept->store,
-					 &p->store);
+		err = servers_open(p->args->cfg, p->args->private_server_fd, &p->kept->joined,
+				   p->nodes, &p->store);
 	if (!err)
 		err = open_core(p);
 	if (!err)

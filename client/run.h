@@ -58,7 +58,7 @@ struct run_config {
  */
 #define RUN_MAGIC	  0x314e55524d454d52ULL /* "RMEMRUN1" */
 #define RUN_LOCAL_MIN	  (16UL << 20)		/* below that nothing works */
-#define RUN_VERSION	  6
+#define RUN_VERSION	  7
 #define RUN_CMDLINE_BYTES 256
 #define RUN_SPEC_BYTES	  120
 #define RUN_JOURNAL_OFF	  8192UL
@@ -71,6 +71,23 @@ struct run_config {
 struct run_server {
 	char spec[RUN_SPEC_BYTES]; /* as it was given, or cut short */
 	uint64_t bytes;		   /* leased there */
+};
+
+enum run_join_state {
+	RUN_JOIN_NONE,
+	RUN_JOIN_WRITTEN, /* by who asks, at this moment */
+	RUN_JOIN_WANTED,
+	RUN_JOIN_DONE,
+	RUN_JOIN_REFUSED,
+};
+
+/* A server that is to come. */
+struct run_join {
+	uint32_t state;	   /* atomic, enum run_join_state: whose turn it is */
+	int32_t asker_pid; /* atomic; 0: the next may ask */
+	char spec[1025];   /* SPEC_MAX_CHARS */
+	char why[256];	   /* not, when refused */
+	uint64_t bytes;
 };
 
 struct run_header {
@@ -106,6 +123,7 @@ struct run_header {
 	uint32_t cap;		     /* atomic, enum run_cap */
 	uint32_t wanted_drain;	     /* atomic, a bit each: servers that are to leave; */
 	uint32_t refused_drain;	     /* and can't: the others have no room. Set by the pager */
+	struct run_join join;
 	char cmdline[RUN_CMDLINE_BYTES];
 };
 

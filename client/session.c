@@ -4,21 +4,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/policy/readahead.h"
 #include "client/policy/recorder.h"
 #include "client/policy/replay.h"
 #include "client/policy/streams.h"
 #include "client/record.h"
-#include "client/store/pool.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
-#include "common/conn/rdma.h"
 #include "common/spec.h"
-#include "common/wire/wire.h"
-
-#define OPEN_TIMEOUT_MS 5000
 
 const struct store_type *const *session_stores(void)
 {
@@ -29,7 +23,7 @@ const struct store_type *const *session_stores(void)
 	return types;
 }
 
-static const struct store_type *type_of(const char *scheme)
+const struct store_type *session_store(const char *scheme)
 {
 	for (const struct store_type *const *t = session_stores(); *t; t++)
 		if (!strcmp((*t)->scheme, scheme))
@@ -37,9 +31,10 @@ static const struct store_type *type_of(const char *scheme)
 	return NULL;
 }
 
-static int open_any(const struct spec *spec, const struct store_open_args *args, struct store **out)
+int session_open_any(const struct spec *spec, const struct store_open_args *args,
+		     struct store **out)
 {
-	const struct store_type *type = type_of(spec->scheme);
+	const struct store_type *type = session_store(spec->scheme);
 
 	return type ? type->open(spec, args, out)
 		    : err_set(-EINVAL, "this rmem has no store '%.40s': see rmem help stores",
@@ -53,7 +48,7 @@ struct room {
 /* Of all that stand behind it the least; @room is lowered. */
 static int probe_all(const struct spec *spec, unsigned int timeout_ms, struct room *room)
 {
-	const struct store_type *type = type_of(spec->scheme);
+	const struct store_type *type = session_store(spec->scheme);
 	struct room one;
 	int err = 0;
 
@@ -71,7 +66,7 @@ static int probe_all(const struct spec *spec, unsigned int timeout_ms, struct ro
 	return 0;
 }
 
-static int probe_any(const struct spec *spec, unsigned int timeout_ms)
+int session_probe_any(const struct spec *spec, unsigned int timeout_ms)
 {
 	struct room room = {UINT64_MAX, UINT64_MAX};
 
@@ -101,7 +96,7 @@ static int open_spec(const char *text, const struct store_open_args *args, struc
 	int err = spec_parse(text, &spec);
 
 	if (!err)
-		err = open_any(spec, args, out);
+		err = session_open_any(spec, args, out);
 	spec_free(spec);
 	return err;
 }
@@ -111,195 +106,10 @@ int session_open_spec(const char *text, uint64_t bytes, unsigned int timeout_ms,
 	struct store_open_args args = {.bytes = bytes,
 				       .sock_fd = -1,
 				       .timeout_ms = timeout_ms,
-				       .open_kid = open_any,
-				       .probe_kid = probe_any};
+				       .open_kid = session_open_any,
+				       .probe_kid = session_probe_any};
 
 	return open_spec(text, &args, out);
-}
-
-#define NO_CAPACITY PAGE_MASK /* holds all it is asked for */
-
-/* What a store holds at most, by size=; one before others, what each of them does. */
-static int size_of(const struct spec *spec, uint64_t *bytes)
-{
-	const char *size = spec_param(spec, "size");
-	int err = size ? units_parse_size(size, bytes) : 0;
-
-	for (size_t i = 0; i < spec->nr_kids && !err; i++) {
-		uint64_t kid = NO_CAPACITY;
-
-		err = size_of(spec->kid[i], &kid);
-		*bytes = kid < *bytes ? kid : *bytes;
-	}
-	return err;
-}
-
-static int capacity_of(const char *text, uint64_t *bytes)
-{
-	struct spec *spec = NULL;
-	int err = spec_parse(text, &spec);
-
-	*bytes = NO_CAPACITY;
-	if (!err)
-		err = size_of(spec, bytes);
-	if (!err && *bytes < PAGE_BYTES)
-		err = err_set(-ERANGE, "server %s: size is less than a page", text);
-	*bytes &= PAGE_MASK;
-	spec_free(spec);
-	return err;
-}
-
-uint64_t session_capacity(const struct run_config *cfg)
-{
-	uint64_t all = 0, one;
-
-	for (unsigned int i = 0; i < cfg->nr_servers; i++) {
-		if (capacity_of(cfg->server[i], &one) || one == NO_CAPACITY)
-			return UINT64_MAX;
-		all += one;
-	}
-	return cfg->nr_servers ? all : UINT64_MAX;
-}
-
-static int too_small(const struct run_config *cfg)
-{
-	char want[32], have[32];
-
-	return err_set(-ENOSPC,
-		       "the sizes of all servers are %s, --remote is %s: raise size=, lower "
-		       "--remote, or name more servers",
-		       units_format_size(have, sizeof(have), session_capacity(cfg)),
-		       units_format_size(want, sizeof(want), cfg->remote_bytes));
-}
-
-/* The same for each, but none gets more than its size=: the others share the rest. */
-static int share_out(const struct run_config *cfg, uint64_t *share)
-{
-	uint64_t cap[RUN_MAX_SERVERS], left = cfg->remote_bytes;
-	unsigned int open = cfg->nr_servers, was = 0;
-
-	for (unsigned int i = 0; i < cfg->nr_servers; i++) {
-		int err = capacity_of(cfg->server[i], &cap[i]);
-
-		if (err)
-			return err;
-		share[i] = 0;
-	}
-	while (open && open != was) {
-		uint64_t each = (left / open + PAGE_BYTES - 1) & PAGE_MASK;
-
-		was = open;
-		for (unsigned int i = 0; i < cfg->nr_servers; i++) {
-			if (share[i] || cap[i] > each)
-				continue;
-			share[i] = cap[i];
-			left -= cap[i] < left ? cap[i] : left;
-			open--;
-		}
-	}
-	for (unsigned int i = 0; open && i < cfg->nr_servers; i++)
-		if (!share[i])
-			share[i] = (left / open + PAGE_BYTES - 1) & PAGE_MASK;
-	return open || !left ? 0 : too_small(cfg);
-}
-
-static bool survives(const struct spec *spec)
-{
-	const struct store_type *type = type_of(spec->scheme);
-	bool is = type && type->survives;
-
-	for (size_t i = 0; i < spec->nr_kids && is; i++)
-		is = survives(spec->kid[i]);
-	return is;
-}
-
-/* Nodes of HANDOVER_NODES that a SPEC takes; all, if it can't be gone on with. */
-static unsigned int keeps(const char *text)
-{
-	struct spec *spec = NULL;
-	unsigned int n = HANDOVER_NODES;
-
-	if (!spec_parse(text, &spec) && survives(spec))
-		n = handover_nodes(spec);
-	spec_free(spec);
-	return n;
-}
-
-const char *session_no_takeover(const struct run_config *cfg)
-{
-	unsigned int nodes = 1; /* the pool */
-
-	if (cfg->record_path)
-		return "what was recorded would be lost";
-	for (unsigned int i = 0; i < cfg->nr_servers && nodes < HANDOVER_NODES; i++)
-		nodes += keeps(cfg->server[i]);
-	return nodes < HANDOVER_NODES ? "" : "the memory servers can't be handed over";
-}
-
-/* Their nodes follow the pool's. */
-static int open_pool(const struct run_config *cfg, struct store_open_args *args, struct store **out)
-{
-	struct handover *handover = args->handover, *next = handover ? handover + 1 : NULL;
-	uint32_t live = store_pool_live(handover, cfg->nr_servers);
-	struct pool_part part[RUN_MAX_SERVERS] = {0};
-	uint64_t share[RUN_MAX_SERVERS];
-	int err = share_out(cfg, share);
-
-	for (unsigned int n = 0; n < cfg->nr_servers && !err; n++) {
-		struct spec *spec = NULL;
-
-		args->bytes = share[n];
-		args->handover = next;
-		err = spec_parse(cfg->server[n], &spec);
-		part[n] = (struct pool_part){.handover = next,
-					     .nodes = handover_nodes(spec),
-					     .nr_slots = share[n] / PAGE_BYTES};
-		if (!err && live >> n & 1)
-			err = open_any(spec, args, &part[n].store);
-		next = next ? next + part[n].nodes : NULL;
-		spec_free(spec);
-	}
-	if (!err)
-		return store_pool_open(part, cfg->nr_servers, handover, out);
-	for (unsigned int n = 0; n < cfg->nr_servers; n++)
-		if (part[n].store)
-			part[n].store->ops->close(part[n].store);
-	return err;
-}
-
-#define MAX_LEFT 256U
-
-/* Connections by RDMA of the process before end with the last of its descriptors, and that
- * is when new ones have taken their place: a server takes an end for the end. */
-static int open_after(const struct run_config *cfg, struct store_open_args *args,
-		      struct store **out)
-{
-	int left[MAX_LEFT];
-	unsigned int nr = handover_get(args->handover) ? verbs_left(left, MAX_LEFT) : 0;
-	int err = cfg->nr_servers == 1 ? open_spec(cfg->server[0], args, out)
-				       : open_pool(cfg, args, out);
-
-	while (nr)
-		close(left[--nr]);
-	return err;
-}
-
-int session_open_store(const struct run_config *cfg, int sock_fd, struct handover *handover,
-		       struct store **out)
-{
-	struct store_open_args args = {
-		.bytes = cfg->remote_bytes,
-		.sock_fd = sock_fd,
-		.timeout_ms = OPEN_TIMEOUT_MS,
-		.wait_s = cfg->on_loss == RUN_ON_LOSS_WAIT ? WIRE_MAX_PATIENCE_S : 0,
-		.open_kid = open_any,
-		.probe_kid = probe_any};
-
-	args.handover = handover;
-	if (!cfg->nr_servers)
-		return store_shm_type.open(NULL, &args, out);
-	args.sock_fd = -1;
-	return open_after(cfg, &args, out);
 }
 
 /* ---- the policy ---- */

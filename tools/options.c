@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "client/core/types.h"
+#include "client/servers.h"
 #include "client/session.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
@@ -393,8 +394,8 @@ static void default_remote(struct options *o, uint64_t spare)
 	uint64_t most = spare > 2 * HOST_RESERVE_BYTES ? spare - HOST_RESERVE_BYTES : spare / 2;
 
 	o->cfg.remote_bytes = 3 * o->cfg.local_bytes;
-	if (o->cfg.remote_bytes > session_capacity(&o->cfg))
-		o->cfg.remote_bytes = session_capacity(&o->cfg);
+	if (o->cfg.remote_bytes > servers_capacity(&o->cfg))
+		o->cfg.remote_bytes = servers_capacity(&o->cfg);
 	if (every_server(&o->cfg, is_ours) && o->cfg.remote_bytes > most)
 		o->cfg.remote_bytes = most;
 }

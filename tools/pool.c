@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rmem pool: the servers of the runs on this machine, and how one of them leaves. */
+/* rmem pool: the servers of the runs on this machine, and how one of them leaves or comes. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,8 @@
 #define PATIENCE_S 30 /* without a page that moved */
 
 struct pool_options {
-	pid_t only; /* 0: all runs */
+	pid_t only;	/* 0: all runs */
+	uint64_t bytes; /* of one that comes; 0: as much as the others have */
 };
 
 struct run_list {
@@ -36,7 +38,20 @@ static int set_run(void *ctx, const char *value)
 	return sampler_parse_pid(value, &((struct pool_options *)ctx)->only);
 }
 
+static int set_size(void *ctx, const char *value)
+{
+	struct pool_options *o = ctx;
+	int err = units_parse_size(value, &o->bytes);
+
+	o->bytes = (o->bytes + PAGE_BYTES - 1) & PAGE_MASK;
+	return err;
+}
+
 static const struct cli_option pool_table[] = {
+	{.name = "size",
+	 .value = "SIZE",
+	 .help = "add: how much of the server's memory (as much as the others have)",
+	 .set = set_size},
 	{.name = "run",
 	 .value = "PID",
 	 .help = "this run alone, not all that there are (see rmem stat)",
@@ -275,6 +290,105 @@ static int drain(const struct run_list *all, const char *server)
 	return err ? RUN_EXIT_FAILED : cli_flush();
 }
 
+/* ---- add ---- */
+
+/* Who asked before may have been killed. */
+static int begin_asking(const struct stats *st, struct run_join *j)
+{
+	int32_t was = __atomic_load_n(&j->asker_pid, __ATOMIC_ACQUIRE);
+
+	if ((was && (!kill(was, 0) || errno != ESRCH)) ||
+	    !__atomic_compare_exchange_n(&j->asker_pid, &was, (int32_t)getpid(), false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return err_set(-EBUSY, "rmem %d: another server is just being added: try again",
+			       (int)st->header.supervisor_pid);
+	if (__atomic_load_n(&j->state, __ATOMIC_ACQUIRE) == RUN_JOIN_WANTED)
+		return err_set(-EBUSY, "rmem %d: it has not looked at the last that was added",
+			       (int)st->header.supervisor_pid);
+	__atomic_store_n(&j->state, RUN_JOIN_WRITTEN, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static int wait_for_answer(pid_t pid, struct run_join *j)
+{
+	uint64_t start_ns = sampler_now_ns();
+	struct stats st;
+
+	for (;; usleep(LOOK_US)) {
+		uint32_t state = __atomic_load_n(&j->state, __ATOMIC_ACQUIRE);
+		char why[sizeof(j->why)];
+
+		if (state == RUN_JOIN_DONE)
+			return 0;
+		if (state == RUN_JOIN_REFUSED) {
+			memcpy(why, j->why, sizeof(why));
+			why[sizeof(why) - 1] = '\0';
+			return err_set(-ENOSPC, "rmem %d: %s", (int)pid, why);
+		}
+		if (read_run(pid, &st))
+			return err_set(-ESRCH, "rmem %d has ended", (int)pid);
+		if (sampler_now_ns() - start_ns > PATIENCE_S * 1000000000ULL)
+			return err_set(-ETIMEDOUT, "rmem %d says nothing for %d s", (int)pid,
+				       PATIENCE_S);
+	}
+}
+
+static int add_to(const struct stats *st, const char *spec, uint64_t bytes)
+{
+	pid_t pid = st->header.supervisor_pid;
+	struct run_header *h;
+	int err = runs_map(pid, &h);
+
+	if (err)
+		return err;
+	err = begin_asking(st, &h->join);
+	if (!err) {
+		snprintf(h->join.spec, sizeof(h->join.spec), "%s", spec);
+		h->join.bytes = bytes;
+		__atomic_store_n(&h->join.state, RUN_JOIN_WANTED, __ATOMIC_RELEASE);
+		err = wait_for_answer(pid, &h->join);
+		__atomic_store_n(&h->join.asker_pid, 0, __ATOMIC_RELEASE);
+	}
+	munmap(h, sizeof(*h));
+	return err;
+}
+
+/* Asked here first: the run's pager would let its job wait for the answer. */
+static int check_server(const char *spec, uint64_t bytes)
+{
+	uint64_t free_bytes, capacity_bytes;
+	char there[32], wanted[32];
+	int err = session_probe(spec, PROBE_MS, &free_bytes, &capacity_bytes);
+
+	if (err == -ENOTSUP)
+		return 0;
+	return err || free_bytes >= bytes
+		       ? err
+		       : err_set(-ENOSPC, "%.100s has %s free, %s wanted: say --size", spec,
+				 size_of(there, free_bytes), size_of(wanted, bytes));
+}
+
+static int add(const struct run_list *all, const char *spec, uint64_t bytes)
+{
+	const struct stats *st = all->run;
+	char name[RUN_SPEC_BYTES * 4], size[32];
+	int err;
+
+	if (all->nr != 1)
+		return cli_refuse("pool", all->nr ? "there are several runs: say which by --run PID"
+						  : "no rmem is running here that you may look at");
+	if (!bytes)
+		bytes = st->header.remote_bytes / st->header.nr_servers & PAGE_MASK;
+	err = check_server(spec, bytes);
+	if (!err)
+		err = add_to(st, spec, bytes);
+	if (err)
+		return cli_refuse("pool", "%s", err_text(err));
+	printf("rmem %d: %s has come, and keeps up to %s\n", (int)st->header.supervisor_pid,
+	       print_escape(name, sizeof(name), spec), size_of(size, bytes));
+	return cli_flush();
+}
+
 static int pool_main(char **argv)
 {
 	struct pool_options o = {0};
@@ -282,20 +396,27 @@ static int pool_main(char **argv)
 	int rest, rc;
 	enum cli_parsed how = cli_parse(&cli_pool, argv, &o, &rest);
 	const char *what = how == CLI_GO ? argv[rest] : NULL;
-	bool drains = what && !strcmp(what, "drain");
+	bool drains = what && !strcmp(what, "drain"), adds = what && !strcmp(what, "add");
 
 	if (how != CLI_GO)
 		return cli_exit(how);
-	if (!what || (!drains && strcmp(what, "ls") && strcmp(what, "status")))
-		return cli_usage_error("pool", "ls, status or drain is missing: rmem pool ls");
+	if (!what || (!drains && !adds && strcmp(what, "ls") && strcmp(what, "status")))
+		return cli_usage_error("pool", "ls, status, add or drain is missing: rmem pool ls");
 	if (drains && !argv[rest + 1])
 		return cli_usage_error("pool", "which server? rmem pool ls tells what there is");
-	if (argv[rest + 1 + drains])
-		return cli_usage_error("pool", "'%s' is too much", argv[rest + 1 + drains]);
+	if (adds && !argv[rest + 1])
+		return cli_usage_error("pool", "which server? for example tcp:memhost");
+	if (argv[rest + 1 + (drains || adds)])
+		return cli_usage_error("pool", "'%s' is too much",
+				       argv[rest + 1 + (drains || adds)]);
+	if (o.bytes && !adds)
+		return cli_usage_error("pool", "--size belongs to add");
 	if (look(o.only, &all))
 		rc = cli_refuse("pool", "%s", err_text(-EIO));
 	else if (drains)
 		rc = drain(&all, argv[rest + 1]);
+	else if (adds)
+		rc = add(&all, argv[rest + 1], o.bytes);
 	else
 		rc = strcmp(what, "ls") ? status(&all) : list(&all);
 	free(all.run);
@@ -304,10 +425,11 @@ static int pool_main(char **argv)
 
 const struct cli_command cli_pool = {
 	.name = "pool",
-	.summary = "Shows the servers of running jobs, and lets one of them leave.",
-	.usage = "ls|status|drain SERVER [--run PID]",
+	.summary = "Shows the servers of running jobs, lets one of them leave or another come.",
+	.usage = "ls|status|drain SERVER|add SERVER [--size SIZE] [--run PID]",
 	.examples = "  rmem pool ls                          which run has what where\n"
 		    "  rmem pool status                      do they answer, what is free\n"
+		    "  rmem pool add tcp:other --run 4711    takes pages of a running job, too\n"
 		    "  rmem pool drain tcp:memhost           moves its pages to the others\n",
 	.option = pool_table,
 	.nr_options = sizeof(pool_table) / sizeof(pool_table[0]),

@@ -13,11 +13,13 @@ static uint64_t carve(uint64_t *next, uint64_t bytes)
 int core_lay_out(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 		 const struct core_binds *binds, struct core **out, uint64_t *end)
 {
-	uint64_t slots = binds->store->nr_slots, next = 0;
+	uint64_t now = binds->store->nr_slots, slots = cfg->max_slots ? cfg->max_slots : now;
+	uint64_t next = 0;
 	char *base = arena;
 	struct core *c;
 
-	if (!cfg->nr_frames || cfg->nr_frames >= 1U << 24 || !slots || slots >= 1ULL << 35)
+	if (!cfg->nr_frames || cfg->nr_frames >= 1U << 24 || !now || now > slots ||
+	    slots >= 1ULL << 35)
 		return -EINVAL;
 	carve(&next, cfg->nr_frames * PAGE_BYTES);
 	c = (struct core *)(base + carve(&next, sizeof(struct core)));
@@ -36,8 +38,8 @@ int core_lay_out(void *arena, uint64_t arena_bytes, const struct core_config *cf
 int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 	      const struct core_binds *binds, struct core **out)
 {
-	uint64_t slots = binds->store->nr_slots, next;
 	struct core *c;
+	uint64_t next;
 	int err;
 
 	undo_stop();
@@ -45,17 +47,15 @@ int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 	if (err)
 		return err;
 	c->st->cfg = *cfg;
+	if (!cfg->max_slots)
+		c->st->cfg.max_slots = binds->store->nr_slots;
 	c->st->layout = c->st->heap_next = next;
 	c->st->heap_end = arena_bytes - undo_bytes(arena_bytes);
 	c->st->reserve = cfg->nr_frames / 8 ? cfg->nr_frames / 8 : cfg->nr_frames > 1;
-	c->st->slots_free = slots;
-	for (uint64_t s = 0; s < slots / 64; s++)
-		c->slot_map[s] = UINT64_MAX;
-	if (slots % 64)
-		c->slot_map[slots / 64] = (1ULL << slots % 64) - 1;
 	frames_init(c);
 	undo_start(arena, cfg->nr_frames * PAGE_BYTES, arena_bytes);
 	core_commit(c);
+	slots_join(c);
 	*out = c;
 	return 0;
 }

@@ -65,6 +65,7 @@ enum core_part {
 struct core_config {
 	uint64_t cap_bytes;  /* what the job may keep local, frames included */
 	uint32_t nr_frames;  /* standby frames, PAGE_BYTES each */
+	uint64_t max_slots;  /* that the store may ever have: core_join(); 0: no more than now */
 	bool on_loss_sigbus; /* poison single pages instead of stopping the job */
 };
 
@@ -177,6 +178,12 @@ void core_set_cap(struct core *c, uint64_t cap_bytes);
  * 0, also when it has been told so before; -EINVAL: there is no such part; -ENOSPC: the
  * others have no room for its pages. */
 int core_drain(struct core *c, unsigned int part) __attribute__((warn_unused_result));
+
+/* The store has another part, behind those that it had; @store may be another one, whose
+ * first slots are those of the old one. What leaves from now on goes to the new part first.
+ * 0; -ENOSPC: more than max_slots. */
+int core_join(struct core *c, struct store *store) __attribute__((warn_unused_result));
+uint64_t core_max_slots(const struct core *c);
 
 const struct core_stats *core_stats(const struct core *c);
 

@@ -161,6 +161,7 @@ struct state {
 	uint32_t reserve;	     /* frames kept for demand */
 	uint32_t ask_head, ask_tail; /* fetching frames not yet submitted, urgent first */
 
+	uint64_t nr_slots; /* of the store, as far as is known here */
 	uint64_t slots_free, slot_cursor;
 	uint64_t steal_cursor;
 	uint32_t nr_draining;  /* parts of the store */
@@ -246,6 +247,11 @@ bool slot_is_written(const struct core *c, uint64_t slot); /* no write pending *
 void slot_set_pending(struct core *c, uint64_t slot, bool pending);
 bool slot_is_leaving(const struct core *c, uint64_t slot); /* its part drains */
 bool slots_scarce(const struct core *c);
+
+/* ---- join.c ---- */
+
+/* Frees all slots that the store has and that were not known. Commits. */
+void slots_join(struct core *c);
 
 /* ---- frame.c: standby ---- */
 static inline void *frame_bytes(const struct core *c, uint32_t f)

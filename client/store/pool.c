@@ -200,6 +200,8 @@ static int watch_part(struct pool *p, struct store *part)
 
 static int add_part(struct pool *p, const struct pool_part *part)
 {
+	int err = part->store ? watch_part(p, part->store) : 0;
+
 	p->part[p->nr++] = *part;
 	p->store.nr_slots += part->store ? part->store->nr_slots : part->nr_slots;
 	p->store.part_end[p->store.nr_parts++] = p->store.nr_slots;
@@ -207,7 +209,26 @@ static int add_part(struct pool *p, const struct pool_part *part)
 		return 0;
 	if (part->store->copies > p->store.copies)
 		p->store.copies = part->store->copies;
-	return watch_part(p, part->store);
+	return err;
+}
+
+int store_pool_add(struct store *s, const struct pool_part *part)
+{
+	struct pool *p = (struct pool *)s;
+	int err;
+
+	if (p->nr == STORE_POOL_MAX)
+		return err_set(-ENOSPC, "a run has at most %u servers", STORE_POOL_MAX);
+	err = add_part(p, part);
+	if (err) { /* as if it had not been */
+		p->nr--;
+		p->store.nr_parts--;
+		p->store.nr_slots -= part->store->nr_slots;
+		return err;
+	}
+	note_quick(p);
+	hand_over(p);
+	return 0;
 }
 
 uint32_t store_pool_live(const struct handover *handover, unsigned int nr)
@@ -225,24 +246,21 @@ int store_pool_open(const struct pool_part *part, unsigned int nr, struct handov
 	struct pool *p = calloc(1, sizeof(*p));
 	int err = 0;
 
-	if (!p) {
-		for (unsigned int i = 0; i < nr; i++)
-			if (part[i].store)
-				part[i].store->ops->close(part[i].store);
+	if (!p)
 		return err_set(-ENOMEM, "no memory for a pool of servers");
-	}
 	p->store.ops = &pool_ops;
 	p->poll_fd = -1;
 	p->handover = handover;
 	for (unsigned int i = 0; i < nr; i++)
 		err = add_part(p, &part[i]) ?: err;
 	note_quick(p);
-	hand_over(p);
-	handed_close(&old);
 	if (err) {
+		p->nr = 0;
 		pool_close(&p->store);
 		return err;
 	}
+	hand_over(p);
+	handed_close(&old);
 	*out = &p->store;
 	return 0;
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""rmem pool: a server leaves while the job runs, and is needed no more."""
+"""rmem pool: a server leaves while the job runs, and is needed no more; another comes."""
 
 import os
 import signal
@@ -67,12 +67,45 @@ class Pool(Case):
             server.terminate()
             server.wait(timeout=5)
 
+    def test_another_comes_in_the_place_of_the_only_one(self):
+        a, b = self.server(7815), self.server(7816)
+        p = self.walker(a.spec, remote="160M")
+        self.assertIn("only server", self.pool("drain", a.spec, status=125))
+        self.assertRegex(self.pool("add", b.spec), rf"{b.spec} has come, and keeps up to 160.0 MiB")
+        self.assertEqual(self.servers(p)[2][0], "in use")
+        self.assertIn(f"{a.spec} has left", self.pool("drain", "1"))
+        a.terminate()
+        self.assertEqual(a.wait(timeout=5), 0)
+        wait_for("pages are at the one that came", lambda: self.servers(p)[2][1] != "0 B")
+        self.assertIn("as much again", self.pool("add", "ram", "--size", "1M", status=125))
+        self.ends_right(p)
+        b.terminate()
+        b.wait(timeout=5)
+
+    def test_what_can_not_come_is_said(self):
+        a = self.server(7817, capacity="64M")
+        p = self.walker("ram")
+        for args, said in (((a.spec,), "has 64.0 MiB free, 256.0 MiB wanted: say --size"),
+                           (("tcp:127.0.0.1:7999",), "nobody listens there"),
+                           (("udp:x",), "no store 'udp'"), (("shm:/none",), "/none"),
+                           (("ram", "--size", "0"), "not a usable size"),
+                           (("ram", "--size", "1T"), "at most as much again")):
+            with self.subTest(args):
+                self.assertIn(said, self.pool("add", *args, status=125))
+        self.assertEqual(len(self.servers(p)), 1)
+        self.assertIn("keeps up to 64.0 MiB", self.pool("add", a.spec, "--size", "64M"))
+        self.ends_right(p)
+        a.terminate()
+        a.wait(timeout=5)
+
     def test_what_is_wrong_is_said(self):
         self.assertIn("no rmem is running", self.pool("ls") + self.pool("status"))
         p = self.start_job("sleep", "60")
         self.job_of(p)
-        for args, said in (((), "ls, status or drain is missing"), (("rm",), "drain is missing"),
-                           (("drain",), "which server?"), (("ls", "x"), "'x' is too much"),
+        for args, said in (((), "ls, status, add or drain is missing"),
+                           (("rm",), "drain is missing"), (("drain",), "which server?"),
+                           (("add",), "which server?"), (("ls", "--size", "1G"), "belongs to add"),
+                           (("ls", "x"), "'x' is too much"),
                            (("drain", "tcp:nobody"), "no run here has a server 'tcp:nobody'"),
                            (("ls", "--run", "1"), "is no running rmem"),
                            (("drain", "ram"), "is its only server")):

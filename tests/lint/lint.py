@@ -35,12 +35,12 @@ LAYERS = {
     "tools/watch": ["tools/watch/", "client/run.h", "client/supervisor", "client/core/core.h",
                     "common/"],
     "tools": ["tools/", "client/run.h", "client/supervisor", "client/ctl", "client/store/open.h",
-              "client/session.h", "client/capture/proc.h", "client/capture/inject.h",
+              "client/servers.h", "client/session.h", "client/capture/proc.h", "client/capture/inject.h",
               "client/core/", "client/jobtree.h", "client/elastic.h", "common/"],
 }
 # the only file that names implementations (and the headers that list them)
 SESSION = "client/session.c"
-IMPLEMENTATION = re.compile(r"client/(store/(?!open\.h)|policy/)")
+IMPLEMENTATION = re.compile(r"client/(store/(?!(open|handover|pool)\.h)|policy/)")
 
 # what -> the files that may use it
 CALLS = {

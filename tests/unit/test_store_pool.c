@@ -195,6 +195,70 @@ static void a_part_that_left_is_closed_and_asked_nothing(void **state)
 	assert_int_equal(pool->ops->reap(pool, &done, 1), 1);
 }
 
+static void a_part_that_comes_is_behind_the_others(void **state)
+{
+	static struct slow more;
+	struct store_req req[2] = {{.slot = 29, .tag = 1}, {.slot = 33, .tag = 2}};
+	struct pollfd p = {.fd = pool->ops->pollfd(pool), .events = POLLIN};
+	const uint64_t one = 1;
+
+	(void)state;
+	more = (struct slow){.store = {.ops = &slow_ops, .nr_slots = 10},
+			     .fd = eventfd(0, EFD_CLOEXEC),
+			     .room = 64};
+	assert_int_equal(store_pool_add(pool, &(struct pool_part){.store = &more.store}), 0);
+	assert_int_equal(pool->nr_slots, 40);
+	assert_int_equal(pool->nr_parts, 4);
+	assert_int_equal(pool->part_end[3], 40);
+	assert_int_equal(pool->ops->submit(pool, req, 2), 2);
+	assert_int_equal(part[2].held[0].slot, 9);
+	assert_int_equal(more.held[0].slot, 3);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(write(more.fd, &one, sizeof(one)), sizeof(one));
+	assert_int_equal(poll(&p, 1, 0), 1);
+}
+
+static void more_than_there_is_room_for_do_not_come(void **state)
+{
+	static struct slow more[STORE_POOL_MAX];
+
+	(void)state;
+	for (unsigned int i = 0; i < STORE_POOL_MAX; i++) {
+		bool fits = i + 3 < STORE_POOL_MAX;
+
+		more[i] = (struct slow){.store = {.ops = &slow_ops, .nr_slots = 10},
+					.fd = fits ? eventfd(0, EFD_CLOEXEC) : -1};
+		assert_int_equal(store_pool_add(pool, &(struct pool_part){.store = &more[i].store}),
+				 fits ? 0 : -ENOSPC);
+	}
+	assert_int_equal(pool->nr_slots, 10 * STORE_POOL_MAX);
+}
+
+/* The pool of a process that was killed: one part had left. */
+static void what_has_left_stays_so_for_the_next_process(void **state)
+{
+	static struct handover node;
+	struct pool_part parts[3] = {{.store = &part[0].store}, {0}, {.store = &part[2].store}};
+	struct store *next;
+
+	(void)state;
+	assert_int_equal(store_pool_live(&node, 3), 7);
+	for (int i = 0; i < 3; i++)
+		parts[i].store = &part[i].store;
+	assert_int_equal(store_pool_open(parts, 3, &node, &next), 0);
+	next->ops->leave(next, 1);
+	while (!__atomic_load_n(&part[1].closed, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	assert_int_equal(store_pool_live(&node, 3), 5);
+	parts[1] = (struct pool_part){.nr_slots = 10};
+	assert_int_equal(store_pool_open(parts, 3, &node, &next), 0);
+	assert_int_equal(next->nr_slots, 30);
+	next->ops->leave(next, 1); /* as a core does that was not sure */
+	assert_int_equal(next->ops->reap(next, NULL, 0), 0);
+	part[1].fd = eventfd(0, EFD_CLOEXEC);
+	close(next->ops->pollfd(next));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, open_pool, close_pool)
 
 int main(void)
@@ -206,6 +270,9 @@ int main(void)
 		T(a_lost_part_is_told_also_to_who_asks_for_nothing),
 		T(a_slot_beyond_the_end_is_the_last_part_s_to_refuse),
 		T(a_part_that_left_is_closed_and_asked_nothing),
+		T(a_part_that_comes_is_behind_the_others),
+		T(more_than_there_is_room_for_do_not_come),
+		T(what_has_left_stays_so_for_the_next_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
