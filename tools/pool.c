@@ -425,7 +425,7 @@ static int pool_main(char **argv)
 
 const struct cli_command cli_pool = {
 	.name = "pool",
-	.summary = "Shows the servers of running jobs, lets one of them leave or another come.",
+	.summary = "Shows the servers of running jobs; one leaves, another comes.",
 	.usage = "ls|status|drain SERVER|add SERVER [--size SIZE] [--run PID]",
 	.examples = "  rmem pool ls                          which run has what where\n"
 		    "  rmem pool status                      do they answer, what is free\n"

@@ -61,7 +61,8 @@ struct store_ops {
 	void (*drop)(struct store *s, uint64_t slot);
 
 	/* Nothing is asked of the slots of @part from now on, and nothing of them is in
-	 * flight: it may be closed. NULL: the store has no parts. */
+	 * flight: it may be closed. Said again by a core that was taken over. NULL: the store
+	 * has no parts. */
 	void (*leave)(struct store *s, unsigned int part);
 
 	/* Frees the store and all it leased. Accepts NULL and half-built. */

@@ -221,7 +221,7 @@ static void sim_leave_part(struct store *s, unsigned int part)
 {
 	struct sim *w = sim_of(s);
 
-	if (part >= w->cfg.parts || w->part_left[part])
+	if (part >= w->cfg.parts || (w->part_left[part] && !w->crashed))
 		sim_fail(w, "part %u leaves", part);
 	for (unsigned int k = 0; k < w->nr_inflight; k++)
 		if (part_of(w, w->inflight[k].slot) == part)
