@@ -33,6 +33,7 @@ struct pager {
 	struct handover *nodes; /* of kept; NULL: nobody goes on when this one dies */
 	struct capture capture;
 	struct store *store;
+	uint32_t said_lost; /* parts of it */
 	unsigned int cpus;
 	uint64_t busy_ns;	 /* when something last came in */
 	uint64_t descriptors_ns; /* when descriptors were last looked at */

@@ -86,6 +86,24 @@ static int join(struct pager *p, const char *spec, uint64_t bytes)
 	return err;
 }
 
+/* Said once of each. */
+static void follow_loss(struct pager *p)
+{
+	const struct core_stats *st = core_stats(p->capture.core);
+	const struct run_header *h = p->args->header;
+
+	for (unsigned int i = 0; i < p->store->nr_parts; i++) {
+		if (st->part[i] != PART_LOST || p->said_lost >> i & 1)
+			continue;
+		p->said_lost |= 1U << i;
+		log_warn("%s is lost, and %lu pages with it: the job gets SIGBUS where it touches "
+			 "one of them",
+			 h->server[i].spec,
+			 (unsigned long)(core_pages_lost(p->capture.core, i) +
+					 st->records[REC_LOST]));
+	}
+}
+
 /* As follow_cap(). */
 static void follow_join(struct pager *p)
 {
@@ -106,4 +124,5 @@ void pager_follow_servers(struct pager *p)
 {
 	follow_drain(p);
 	follow_join(p);
+	follow_loss(p);
 }

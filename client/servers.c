@@ -197,8 +197,15 @@ static void close_parts(const struct pool_part *part, unsigned int nr)
 			part[i].store->ops->close(part[i].store);
 }
 
+/* One that is lost is not the end of the others, and not of the job. */
+static bool may_go(const struct run_config *cfg)
+{
+	return cfg->on_loss == RUN_ON_LOSS_SIGBUS;
+}
+
+/* @is_next: after a process that died. */
 static int open_all(const struct run_config *cfg, int sock_fd, const struct servers_joined *joined,
-		    struct handover *nodes, struct store **out)
+		    struct handover *nodes, bool is_next, struct store **out)
 {
 	struct store_open_args args = args_for(cfg, sock_fd);
 	struct pool_part part[RUN_MAX_SERVERS] = {0};
@@ -211,6 +218,10 @@ static int open_all(const struct run_config *cfg, int sock_fd, const struct serv
 	for (unsigned int i = 0; i < nr && !err; i++) {
 		args.sock_fd = server[i].spec ? -1 : sock_fd;
 		err = open_part(&server[i], &args, live >> i & 1, &next, &part[i]);
+		if (err && is_next && may_go(cfg)) { /* it died with the process before */
+			handover_end(part[i].handover, part[i].nodes);
+			err = 0;
+		}
 	}
 	if (err) {
 		close_parts(part, nr);
@@ -219,7 +230,7 @@ static int open_all(const struct run_config *cfg, int sock_fd, const struct serv
 	/* Of one that was about to come when the process before died. */
 	if (next)
 		handover_end(next, (unsigned int)(nodes + HANDOVER_NODES - next));
-	if (nr == 1) {
+	if (nr == 1 && !may_go(cfg)) {
 		handover_end(nodes, 1);
 		*out = part[0].store;
 		return 0;
@@ -227,6 +238,8 @@ static int open_all(const struct run_config *cfg, int sock_fd, const struct serv
 	err = store_pool_open(part, nr, nodes, out);
 	if (err)
 		close_parts(part, nr);
+	else
+		(*out)->parts_may_go = may_go(cfg);
 	return err;
 }
 
@@ -242,7 +255,7 @@ int servers_open(const struct run_config *cfg, int sock_fd, const struct servers
 	unsigned int nr;
 
 	nr = is_next ? verbs_left(left, MAX_LEFT) : 0;
-	err = open_all(cfg, sock_fd, joined, nodes, out);
+	err = open_all(cfg, sock_fd, joined, nodes, is_next, out);
 	while (nr)
 		close(left[--nr]);
 	return err;
@@ -321,8 +334,8 @@ int servers_join(const struct run_config *cfg, const char *spec, uint64_t bytes,
 	err = open_part(&server[nr], &args, true, &next, &part);
 	if (err)
 		return err;
-	err = nr > 1 ? store_pool_add(*store, &part)
-		     : make_pool(&server[0], *store, nodes, &part, store);
+	err = nr > 1 || may_go(cfg) ? store_pool_add(*store, &part)
+				    : make_pool(&server[0], *store, nodes, &part, store);
 	if (err) {
 		handover_forget(part.handover, part.nodes);
 		part.store->ops->close(part.store);

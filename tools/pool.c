@@ -30,8 +30,10 @@ struct run_list {
 	size_t nr;
 };
 
-static const char *const state_text[] = {
-	[PART_OPEN] = "in use", [PART_DRAINS] = "drains", [PART_LEFT] = "has left"};
+static const char *const state_text[] = {[PART_OPEN] = "in use",
+					 [PART_DRAINS] = "drains",
+					 [PART_LEFT] = "has left",
+					 [PART_LOST] = "is lost"};
 
 static int set_run(void *ctx, const char *value)
 {
@@ -124,7 +126,7 @@ static int list(const struct run_list *all)
 
 		for (unsigned int i = 0; i < st->header.nr_servers; i++)
 			printf("%8d %3u  %-9s %12s %12s  %s\n", (int)st->header.supervisor_pid,
-			       i + 1, state_text[st->core.part[i] % (PART_LEFT + 1)],
+			       i + 1, state_text[st->core.part[i] % CORE_PARTS],
 			       size_of(here, st->core.part_pages[i] * PAGE_BYTES),
 			       size_of(of, st->header.server[i].bytes), name_of(st, i, name));
 	}
@@ -218,6 +220,9 @@ static int wait_until_left(pid_t pid, struct run_header *h, unsigned int i)
 		}
 		if (st.core.part[i] == PART_LEFT)
 			break;
+		if (st.core.part[i] == PART_LOST)
+			return err_set(-EPIPE, "rmem %d: %s is lost, and what is there", (int)pid,
+				       name_of(&st, i, name));
 		if (__atomic_load_n(&h->refused_drain, __ATOMIC_ACQUIRE) >> i & 1)
 			return refuse_drain(&st, i);
 		if (st.core.part_pages[i] < least) {

@@ -58,7 +58,9 @@ enum core_part {
 	PART_OPEN,
 	PART_DRAINS, /* takes no pages, and those that it has move elsewhere */
 	PART_LEFT,
+	PART_LOST,
 };
+#define CORE_PARTS (PART_LOST + 1)
 
 #define CORE_HALVES 2U /* scratch halves a space has, one chunk each */
 
@@ -178,6 +180,10 @@ void core_set_cap(struct core *c, uint64_t cap_bytes);
  * 0, also when it has been told so before; -EINVAL: there is no such part; -ENOSPC: the
  * others have no room for its pages. */
 int core_drain(struct core *c, unsigned int part) __attribute__((warn_unused_result));
+
+/* How many pages were in @part of the store alone, and are not asked for yet: when it is lost,
+ * they are. Looks at all that there is. */
+uint64_t core_pages_lost(const struct core *c, unsigned int part);
 
 /* The store has another part, behind those that it had; @store may be another one, whose
  * first slots are those of the old one. What leaves from now on goes to the new part first.

@@ -35,9 +35,7 @@ int core_drain(struct core *c, unsigned int part)
 		nr_free += is_free(c, slot);
 	if (st->slots_free - nr_free <= st->stats.part_pages[part])
 		return -ENOSPC;
-	for (uint64_t slot = part_start(c, part); slot < store->part_end[part]; slot++)
-		c->slot_map[slot / 64] &= ~(1ULL << slot % 64);
-	st->slots_free -= nr_free;
+	slots_close(c, part_start(c, part), store->part_end[part]);
 	st->stats.part[part] = PART_DRAINS;
 	st->nr_draining++;
 	st->drain_rests = false;

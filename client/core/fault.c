@@ -282,7 +282,7 @@ bool fetch(struct core *c, struct chunk *ch, unsigned int idx, const struct wait
 	struct frame *fr;
 	uint32_t f;
 
-	if (!slot_is_written(c, r->slot))
+	if (!slot_is_written(c, r->slot) || slot_is_lost(c, r->slot))
 		return false;
 	f = frame_get(c, !w);
 	if (f == NO_FRAME)
@@ -308,6 +308,10 @@ static void fault_remote(struct core *c, struct space *s, struct chunk *ch, cons
 {
 	unsigned int idx = page_idx(w->va);
 
+	if (slot_is_lost(c, chunk_rec(c, ch, idx)->slot)) {
+		page_lost(c, ch, idx, LOSS_STORE, -EPIPE);
+		return;
+	}
 	if (!cap_allows(c, s, w->tid, 1) || !fetch(c, ch, idx, w)) {
 		fault_wait(c, w);
 		return;

@@ -164,6 +164,7 @@ struct state {
 	uint64_t nr_slots; /* of the store, as far as is known here */
 	uint64_t slots_free, slot_cursor;
 	uint64_t steal_cursor;
+	uint32_t lost_parts;   /* of the store, a bit each */
 	uint32_t nr_draining;  /* parts of the store */
 	uint32_t drain_cursor; /* bucket of chunks */
 	bool drain_found;      /* in this round through all of them */
@@ -246,7 +247,16 @@ bool slot_is_shared(const struct core *c, uint64_t slot);
 bool slot_is_written(const struct core *c, uint64_t slot); /* no write pending */
 void slot_set_pending(struct core *c, uint64_t slot, bool pending);
 bool slot_is_leaving(const struct core *c, uint64_t slot); /* its part drains */
+unsigned int slot_part(const struct core *c, uint64_t slot);
+void slots_close(struct core *c, uint64_t first, uint64_t end); /* what is free stays unused */
 bool slots_scarce(const struct core *c);
+
+/* ---- loss.c ---- */
+
+/* What the job finds there is a signal, or it is stopped. */
+void page_lost(struct core *c, struct chunk *ch, unsigned int idx, enum core_loss why, int err);
+bool slot_is_lost(const struct core *c, uint64_t slot); /* with its part */
+void parts_look(struct core *c);			/* whether the store has lost one */
 
 /* ---- join.c ---- */
 

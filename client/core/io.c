@@ -76,6 +76,16 @@ static bool steal_slot(struct core *c)
 	return false;
 }
 
+/* With a part of the store its room is gone. What is on standby may stay there, until its
+ * frames are needed for something that must leave. */
+static bool may_stand_by(const struct core *c)
+{
+	const struct state *st = c->st;
+
+	return st->lost_parts &&
+	       (st->frames_free + st->nr_clean > st->reserve || !evict_target_bytes(c));
+}
+
 static bool need_slot(struct core *c, struct frame *f)
 {
 	struct state *st = c->st;
@@ -83,7 +93,7 @@ static bool need_slot(struct core *c, struct frame *f)
 	if (f->has_slot)
 		return true;
 	if (!st->slots_free && !steal_slot(c)) {
-		if (!st->nr_writing && !st->nr_fetching)
+		if (!st->nr_writing && !st->nr_fetching && !may_stand_by(c))
 			core_lost(c, LOSS_FULL, (space_id){0}, 0, -ENOSPC);
 		return false;
 	}
@@ -158,22 +168,6 @@ static void written(struct core *c, uint32_t i, int res)
 	st->stats.pages_evicted++;
 	chunk_space(c, at(c, f->chunk))->stats.pages_evicted++;
 	frame_clean_push(c, i);
-}
-
-static void page_lost(struct core *c, struct chunk *ch, unsigned int idx, enum core_loss why,
-		      int err)
-{
-	struct space *s = chunk_space(c, ch);
-	uint64_t va = ch->va + idx * PAGE_BYTES;
-
-	if (!c->st->cfg.on_loss_sigbus) {
-		core_lost(c, why, s->id, va, err);
-		return;
-	}
-	rec_drop(c, ch, idx);
-	rec_set(c, ch, idx, REC_LOST);
-	c->b.capture->poison(c->b.capture_ctx, s->id, va);
-	c->b.capture->wake(c->b.capture_ctx, s->id, va, 1);
 }
 
 /* One of the copies of the slot is wrong: the page is written to another slot, and what is
@@ -285,12 +279,15 @@ void io_reap(struct core *c)
 	unsigned int nr_here;
 	int nr;
 
+	parts_look(c);
 	while ((st->nr_writing || st->nr_fetching) && !st->lost) {
 		nr = c->b.store->ops->reap(c->b.store, done, IO_BATCH);
 		if (nr < 0)
 			core_lost(c, LOSS_STORE, (space_id){0}, 0, nr);
-		if (nr <= 0)
+		if (nr <= 0) {
+			parts_look(c);
 			return;
+		}
 		nr_here = 0;
 		for (int i = 0; i < nr && !st->lost; i++) {
 			struct frame *f = &c->frames[done[i].tag];
@@ -301,5 +298,6 @@ void io_reap(struct core *c)
 				here[nr_here++] = done[i].tag;
 		}
 		install(c, here, nr_here);
+		parts_look(c);
 	}
 }

@@ -9,7 +9,7 @@
 #define SLOT_PENDING 0x8000U /* its write is not acknowledged yet */
 #define SLOT_COUNT   0x7fffU
 
-static unsigned int part_of(const struct core *c, uint64_t slot)
+unsigned int slot_part(const struct core *c, uint64_t slot)
 {
 	const struct store *s = c->b.store;
 	unsigned int part = 0;
@@ -21,7 +21,7 @@ static unsigned int part_of(const struct core *c, uint64_t slot)
 
 bool slot_is_leaving(const struct core *c, uint64_t slot)
 {
-	return c->st->nr_draining && c->st->stats.part[part_of(c, slot)] == PART_DRAINS;
+	return c->st->nr_draining && c->st->stats.part[slot_part(c, slot)] == PART_DRAINS;
 }
 
 uint64_t slot_get(struct core *c)
@@ -44,7 +44,7 @@ uint64_t slot_get(struct core *c)
 		assert(!c->slot_refs[slot]);
 		c->slot_refs[slot] = 1;
 		st->stats.remote_pages++;
-		st->stats.part_pages[part_of(c, slot)]++;
+		st->stats.part_pages[slot_part(c, slot)]++;
 		if (st->stats.remote_pages > st->stats.remote_peak_pages)
 			st->stats.remote_peak_pages = st->stats.remote_pages;
 		return slot;
@@ -71,11 +71,11 @@ void slot_put(struct core *c, uint64_t slot)
 	if (--*r & SLOT_COUNT)
 		return;
 	assert(!(*r & SLOT_PENDING));
-	if (!slot_is_leaving(c, slot)) {
+	if (!slot_is_leaving(c, slot) && !slot_is_lost(c, slot)) {
 		c->slot_map[slot / 64] |= 1ULL << (slot % 64);
 		c->st->slots_free++;
 	}
-	c->st->stats.part_pages[part_of(c, slot)]--;
+	c->st->stats.part_pages[slot_part(c, slot)]--;
 	c->st->stats.remote_pages--;
 	if (c->b.store->ops->drop)
 		c->b.store->ops->drop(c->b.store, slot);
@@ -97,6 +97,14 @@ void slot_set_pending(struct core *c, uint64_t slot, bool pending)
 		c->slot_refs[slot] |= SLOT_PENDING;
 	else
 		c->slot_refs[slot] &= (uint16_t)~SLOT_PENDING;
+}
+
+void slots_close(struct core *c, uint64_t first, uint64_t end)
+{
+	for (uint64_t slot = first; slot < end; slot++) {
+		c->st->slots_free -= c->slot_map[slot / 64] >> slot % 64 & 1;
+		c->slot_map[slot / 64] &= ~(1ULL << slot % 64);
+	}
 }
 
 bool slots_scarce(const struct core *c)

@@ -75,6 +75,9 @@ struct store {
 	uint64_t nr_slots;
 	unsigned int nr_parts;		/* that can leave one by one (core_drain()); 0: none can */
 	uint64_t part_end[STORE_PARTS]; /* of each, the slot after its last */
+	bool parts_may_go; /* a part that is lost is not the end of the others; set by its owner */
+	uint32_t gone_parts; /* lost, or left by a process before this one; a bit each. Nothing of
+			      * them is in flight, or is taken any more, or will be told */
 	unsigned int copies; /* of each page, of which a read may give a wrong one; 0: one */
 	bool quick; /* what is in flight is done within microseconds: while there is any, reap()
 		     * is called again and again, and pollfd() need not tell of it */

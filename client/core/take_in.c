@@ -33,7 +33,7 @@ static void take_in(struct core *c, struct chunk *ch, unsigned int idx)
 		return;
 	}
 	sum = c->b.env->sum(c->b.env_ctx, frame_bytes(c, i));
-	if (r->has_slot && r->sum == sum) {
+	if (r->has_slot && r->sum == sum && !slot_is_lost(c, r->slot)) {
 		c->st->stats.pages_clean_elided++;
 		f->slot = r->slot;
 		f->has_slot = true;

@@ -20,14 +20,14 @@ struct pool {
 
 #define MAX_RUN 64U /* handed on at once */
 
-static struct store *part_of(const struct pool *p, uint64_t *slot)
+static unsigned int part_of(const struct pool *p, uint64_t *slot)
 {
 	unsigned int i = 0;
 
 	while (i < p->nr - 1 && *slot >= p->store.part_end[i])
 		i++;
 	*slot -= i ? p->store.part_end[i - 1] : 0;
-	return p->part[i].store;
+	return i;
 }
 
 /* A store may change its mind about this with each request. */
@@ -40,12 +40,12 @@ static void note_quick(struct pool *p)
 
 /* Requests for one part, together: a store that combines neighbours must see them. */
 static unsigned int take_run(const struct pool *p, const struct store_req *req, unsigned int nr,
-			     struct store_req *run, struct store **part)
+			     struct store_req *run, unsigned int *part)
 {
 	unsigned int n = 0;
 
 	for (; n < nr && n < MAX_RUN; n++) {
-		struct store *of;
+		unsigned int of;
 
 		run[n] = req[n];
 		of = part_of(p, &run[n].slot);
@@ -56,6 +56,49 @@ static unsigned int take_run(const struct pool *p, const struct store_req *req, 
 	return n;
 }
 
+static void hand_over(struct pool *p)
+{
+	struct handed now = {.used = true};
+
+	for (unsigned int i = 0; i < p->nr; i++)
+		now.live |= (uint32_t)(p->part[i].store != NULL) << i;
+	handed_add_fd(&now, p->poll_fd);
+	handover_set(p->handover, &now);
+}
+
+static void *close_part(void *arg)
+{
+	struct store *part = arg;
+
+	part->ops->close(part);
+	return NULL;
+}
+
+/* It is asked nothing from now on. */
+static struct store *take_out(struct pool *p, unsigned int i)
+{
+	struct store *part = p->part[i].store;
+	int fd = part->ops->pollfd(part);
+
+	if (fd >= 0)
+		epoll_ctl(p->poll_fd, EPOLL_CTL_DEL, fd, NULL);
+	p->part[i].store = NULL;
+	note_quick(p);
+	hand_over(p);
+	handover_forget(p->part[i].handover, p->part[i].nodes);
+	return part;
+}
+
+/* What it was asked for is not answered any more, and not written to. True: the others go on. */
+static bool lose_part(struct pool *p, unsigned int i)
+{
+	if (!p->store.parts_may_go)
+		return false;
+	p->store.gone_parts |= 1U << i;
+	close_part(take_out(p, i));
+	return true;
+}
+
 static int pool_submit(struct store *s, const struct store_req *req, unsigned int nr)
 {
 	struct pool *p = (struct pool *)s;
@@ -63,10 +106,12 @@ static int pool_submit(struct store *s, const struct store_req *req, unsigned in
 
 	while (taken < nr) {
 		struct store_req run[MAX_RUN];
-		struct store *part = NULL;
-		unsigned int want = take_run(p, req + taken, nr - taken, run, &part);
-		int n = part->ops->submit(part, run, want);
+		unsigned int i = 0, want = take_run(p, req + taken, nr - taken, run, &i);
+		struct store *part = p->part[i].store;
+		int n = part ? part->ops->submit(part, run, want) : 0;
 
+		if (n < 0 && lose_part(p, i))
+			n = 0;
 		if (n < 0)
 			return taken ? (int)taken : n; /* told by the next call */
 		taken += (unsigned int)n;
@@ -86,9 +131,12 @@ static int pool_reap(struct store *s, struct store_done *out, unsigned int max)
 	int lost = 0;
 
 	for (unsigned int i = 0; i < p->nr && (got < max || !max); i++) {
-		struct store *part = p->part[(p->turn + i) % p->nr].store;
+		unsigned int k = (p->turn + i) % p->nr;
+		struct store *part = p->part[k].store;
 		int n = part ? part->ops->reap(part, max ? out + got : NULL, max - got) : 0;
 
+		if (n < 0 && lose_part(p, k))
+			continue;
 		if (n < 0)
 			lost = n;
 		else
@@ -107,53 +155,22 @@ static int pool_pollfd(struct store *s)
 static void pool_drop(struct store *s, uint64_t slot)
 {
 	const struct pool *p = (const struct pool *)s;
-	struct store *part = part_of(p, &slot);
+	struct store *part = p->part[part_of(p, &slot)].store;
 
-	if (part->ops->drop)
+	if (part && part->ops->drop)
 		part->ops->drop(part, slot);
-}
-
-static void *close_part(void *arg)
-{
-	struct store *part = arg;
-
-	part->ops->close(part);
-	return NULL;
-}
-
-static uint32_t live(const struct pool *p)
-{
-	uint32_t set = 0;
-
-	for (unsigned int i = 0; i < p->nr; i++)
-		set |= (uint32_t)(p->part[i].store != NULL) << i;
-	return set;
-}
-
-static void hand_over(struct pool *p)
-{
-	struct handed now = {.used = true, .live = live(p)};
-
-	handed_add_fd(&now, p->poll_fd);
-	handover_set(p->handover, &now);
 }
 
 /* Saying good-bye may take its time, and a thread of the job may wait meanwhile. */
 static void pool_leave(struct store *s, unsigned int i)
 {
 	struct pool *p = (struct pool *)s;
-	struct store *part = p->part[i].store;
-	int fd = part ? part->ops->pollfd(part) : -1;
+	struct store *part;
 	pthread_t thread;
 
-	if (!part) /* the process before has begun this */
+	if (!p->part[i].store) /* the process before has begun this */
 		return;
-	if (fd >= 0)
-		epoll_ctl(p->poll_fd, EPOLL_CTL_DEL, fd, NULL);
-	p->part[i].store = NULL;
-	note_quick(p);
-	hand_over(p);
-	handover_forget(p->part[i].handover, p->part[i].nodes);
+	part = take_out(p, i);
 	if (pthread_create(&thread, NULL, close_part, part))
 		close_part(part);
 	else
@@ -205,6 +222,7 @@ static int add_part(struct pool *p, const struct pool_part *part)
 	p->part[p->nr++] = *part;
 	p->store.nr_slots += part->store ? part->store->nr_slots : part->nr_slots;
 	p->store.part_end[p->store.nr_parts++] = p->store.nr_slots;
+	p->store.gone_parts |= (uint32_t)!part->store << (p->nr - 1);
 	if (!part->store)
 		return 0;
 	if (part->store->copies > p->store.copies)

@@ -234,6 +234,28 @@ static void more_than_there_is_room_for_do_not_come(void **state)
 	assert_int_equal(pool->nr_slots, 10 * STORE_POOL_MAX);
 }
 
+static void a_lost_part_is_not_the_end_where_it_may_go(void **state)
+{
+	struct store_req req[2] = {{.slot = 5, .tag = 1}, {.slot = 15, .tag = 2}};
+	struct store_done done[2];
+
+	(void)state;
+	pool->parts_may_go = true;
+	assert_int_equal(pool->ops->submit(pool, req, 2), 2);
+	part[0].lost = true;
+	part[1].nr_ready = 1;
+	assert_int_equal(pool->ops->reap(pool, done, 2), 1);
+	assert_int_equal(done[0].tag, 2);
+	assert_int_equal(pool->gone_parts, 1);
+	assert_true(part[0].closed);
+	assert_int_equal(pool->ops->submit(pool, req, 2), 0); /* of it, nothing is taken */
+	assert_int_equal(pool->ops->submit(pool, &req[1], 1), 1);
+	part[1].lost = true;
+	assert_int_equal(pool->ops->submit(pool, &req[1], 1), 0);
+	assert_int_equal(pool->gone_parts, 3);
+	assert_int_equal(pool->ops->reap(pool, done, 2), 0);
+}
+
 /* The pool of a process that was killed: one part had left. */
 static void what_has_left_stays_so_for_the_next_process(void **state)
 {
@@ -272,6 +294,7 @@ int main(void)
 		T(a_part_that_left_is_closed_and_asked_nothing),
 		T(a_part_that_comes_is_behind_the_others),
 		T(more_than_there_is_room_for_do_not_come),
+		T(a_lost_part_is_not_the_end_where_it_may_go),
 		T(what_has_left_stays_so_for_the_next_process),
 	};
 
