@@ -29,9 +29,11 @@
 /* BPF programs answer to a pager that is dead; files of /proc are opened anew. */
 static bool is_left_over(const char *what)
 {
-	static const char *const tail[] = {"/statm", "/pagemap", "/proc/loadavg"};
+	static const char *const tail[] = {"/statm", "/pagemap", "/proc/loadavg",
+					   "/proc/kallsyms"};
 
-	if (!strncmp(what, "anon_inode:bpf", 14))
+	if (!strncmp(what, "anon_inode:bpf", 14) || !strcmp(what, "anon_inode:btf") ||
+	    !strcmp(what, "/sys/kernel/btf/vmlinux"))
 		return true;
 	for (size_t i = 0; i < sizeof(tail) / sizeof(tail[0]); i++) {
 		size_t bytes = strlen(what), end = strlen(tail[i]);
