@@ -29,8 +29,7 @@
 /* BPF programs answer to a pager that is dead; files of /proc are opened anew. */
 static bool is_left_over(const char *what)
 {
-	static const char *const tail[] = {"/statm", "/pagemap", "/proc/loadavg",
-					   "/proc/kallsyms"};
+	static const char *const tail[] = {"/statm", "/pagemap", "/proc/loadavg", "/proc/kallsyms"};
 
 	if (!strncmp(what, "anon_inode:bpf", 14) || !strcmp(what, "anon_inode:btf") ||
 	    !strcmp(what, "/sys/kernel/btf/vmlinux"))

@@ -243,8 +243,6 @@ int verbs_probe(struct verbs_conn *c)
 
 	if (c->is_probing)
 		return 0;
-	if (c->domain->is_iwarp)
-		wr.opcode = IBV_WR_RDMA_READ;
 	rc = post_one(c, POST_PROBE, &wr);
 	c->is_probing = !rc;
 	return rc;

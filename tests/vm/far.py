@@ -56,7 +56,8 @@ def untouched(rmem, torture):
 
 
 def paused(rmem, torture):
-    """For longer than the device tries: the connections break, and are made anew."""
+    """For longer than rxe tries: the connections break, and are made anew. iWARP is on TCP,
+    which tries longer."""
     with start(rmem, torture, far_spec()) as run:
         time.sleep(3)
         peer("stop")
@@ -64,7 +65,8 @@ def paused(rmem, torture):
         peer("cont")
         st = expect_good(run, "peer paused")
         check(st["fault_latency_ns"]["max"] >= 1e9, "the pause was not felt")
-        check("connected again" in run.stderr, f"nothing broke\n{run.stderr[-2000:]}")
+        check("connected again" in run.stderr or "siw" in os.environ["RMEM_VM_RDMA"],
+              f"nothing broke\n{run.stderr[-2000:]}")
         run.nothing_left()
 
 
