@@ -2,11 +2,11 @@
 #include "client/store/pool.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "client/store/aside.h"
 #include "common/base/err.h"
 
 struct pool {
@@ -66,14 +66,6 @@ static void hand_over(struct pool *p)
 	handover_set(p->handover, &now);
 }
 
-static void *close_part(void *arg)
-{
-	struct store *part = arg;
-
-	part->ops->close(part);
-	return NULL;
-}
-
 /* It is asked nothing from now on. */
 static struct store *take_out(struct pool *p, unsigned int i)
 {
@@ -92,10 +84,13 @@ static struct store *take_out(struct pool *p, unsigned int i)
 /* What it was asked for is not answered any more, and not written to. True: the others go on. */
 static bool lose_part(struct pool *p, unsigned int i)
 {
+	struct store *part;
+
 	if (!p->store.parts_may_go)
 		return false;
 	p->store.gone_parts |= 1U << i;
-	close_part(take_out(p, i));
+	part = take_out(p, i);
+	part->ops->close(part);
 	return true;
 }
 
@@ -161,20 +156,13 @@ static void pool_drop(struct store *s, uint64_t slot)
 		part->ops->drop(part, slot);
 }
 
-/* Saying good-bye may take its time, and a thread of the job may wait meanwhile. */
 static void pool_leave(struct store *s, unsigned int i)
 {
 	struct pool *p = (struct pool *)s;
-	struct store *part;
-	pthread_t thread;
 
 	if (!p->part[i].store) /* the process before has begun this */
 		return;
-	part = take_out(p, i);
-	if (pthread_create(&thread, NULL, close_part, part))
-		close_part(part);
-	else
-		pthread_detach(thread);
+	store_close_aside(take_out(p, i));
 }
 
 static void pool_close(struct store *s)
