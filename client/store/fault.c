@@ -24,9 +24,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "client/store/clock.h"
 #include "client/store/open.h"
 #include "common/base/err.h"
 #include "common/base/units.h"
@@ -72,14 +72,6 @@ struct fault_store {
 static struct fault_store *to_fault(struct store *s)
 {
 	return (struct fault_store *)s;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 /* xorshift64*, Marsaglia 2003, Vigna 2016. */
@@ -176,7 +168,7 @@ static void spoil_write(struct fault_store *f, struct request *r, struct store_r
 static void answer(struct fault_store *f, struct request *r, int res)
 {
 	r->res = res;
-	r->ready_ns = r->late_ns ? now_ns() + r->late_ns : 0;
+	r->ready_ns = r->late_ns ? store_now_ns() + r->late_ns : 0;
 	f->ready[f->nr_ready++] = (uint32_t)(r - f->open);
 }
 
@@ -276,7 +268,7 @@ static int fault_reap(struct store *s, struct store_done *out, unsigned int max)
 {
 	struct fault_store *f = to_fault(s);
 	int lost = ask_kid(f);
-	uint64_t now = f->nr_ready ? now_ns() : 0;
+	uint64_t now = f->nr_ready ? store_now_ns() : 0;
 	unsigned int got = 0;
 
 	for (uint32_t i = 0; i < f->nr_ready && got < max;) {

@@ -66,7 +66,7 @@ static int run(struct mirror *m)
 {
 	flights_run(m);
 	if (mirror_live(m) < m->nr) {
-		heal_look(m);
+		probe_look(m);
 		heal_run(m);
 		flights_run(m);
 	}
@@ -153,7 +153,7 @@ static void mirror_close(struct store *s)
 
 	if (!m)
 		return;
-	heal_stop(m);
+	probe_stop(m);
 	for (unsigned int c = 0; c < MIRROR_COPIES; c++) {
 		if (m->copy[c].store)
 			m->copy[c].store->ops->close(m->copy[c].store);

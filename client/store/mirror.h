@@ -112,8 +112,6 @@ int mirror_watch(struct mirror *m, struct store *kid);
 
 /* ---- mirror_flight.c ---- */
 
-uint64_t mirror_now_ns(void);
-
 /* Takes a request that came in. There must be a free flight. */
 void flight_begin(struct mirror *m, const struct store_req *req);
 
@@ -128,10 +126,15 @@ void copy_lose(struct mirror *m, unsigned int c, const char *why);
 
 unsigned int mirror_live(const struct mirror *m); /* how many */
 
-/* ---- mirror_heal.c ---- */
+/* ---- mirror_probe.c ---- */
 
 /* Sees to it that lost copies are looked for. */
-void heal_look(struct mirror *m);
+void probe_look(struct mirror *m);
+
+/* Waits for the thread that looks. */
+void probe_stop(struct mirror *m);
+
+/* ---- mirror_heal.c ---- */
 
 /* Opens what answers again, and fills the one that joins. */
 void heal_run(struct mirror *m);
@@ -141,8 +144,5 @@ bool heal_holds(const struct mirror *m, uint64_t slot);
 
 /* The page has arrived at the joining copy; or hasn't, and the copy is lost. */
 void heal_arrived(struct mirror *m, uint64_t slot);
-
-/* Waits for the thread that looks. */
-void heal_stop(struct mirror *m);
 
 #endif

@@ -3,22 +3,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "client/store/clock.h"
 #include "client/store/mirror.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 
 #define BATCH 64U
 #define FRESH 64U /* one read in so many goes to another copy than the fastest */
-
-uint64_t mirror_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static char *bounce_of(const struct mirror *m, uint32_t i, unsigned int c)
 {
@@ -239,7 +231,7 @@ static void asked(struct mirror *m, uint32_t i, unsigned int c)
 
 	want_none(m, f, (uint8_t)(1U << c));
 	f->pending |= (uint8_t)(1U << c);
-	f->asked_ns = mirror_now_ns();
+	f->asked_ns = store_now_ns();
 	f->asked_tick = m->tick;
 }
 
@@ -317,7 +309,7 @@ static void heard(struct mirror *m, unsigned int c, const struct store_done *don
 		f->done |= bit;
 	}
 	if (!done->res && f->kind == FLIGHT_READ) {
-		count_time(&m->copy[c], mirror_now_ns() - f->asked_ns);
+		count_time(&m->copy[c], store_now_ns() - f->asked_ns);
 		if (!f->answered)
 			memcpy(f->req.buf, bounce_of(m, i, c), PAGE_BYTES);
 		want_none(m, f, f->wanted);
@@ -415,7 +407,7 @@ static void look_at_clock(struct mirror *m)
 
 void flights_run(struct mirror *m)
 {
-	uint64_t now = mirror_now_ns();
+	uint64_t now = store_now_ns();
 	unsigned int taken;
 
 	/* However long we were away, that was one tick: nobody had time to answer. */

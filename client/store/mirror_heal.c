@@ -1,71 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mirror_heal: a lost copy is looked for, opened anew where its server answers, and
+ * mirror_heal: a lost copy is opened anew where its server answers (mirror_probe.c), and
  * filled with all that is needed, under a limit, while the job goes on. It is read
  * from when that is done, and not a page earlier.
- *
- * A thread asks whether servers answer, since that may take as long as a network lets it.
- * All else is the pager's: a store belongs to the thread that opened it.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "client/store/clock.h"
 #include "client/store/mirror.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 
-#define PROBE_MS 300U
-#define LOOK_US	 250000U
-#define OPEN_MS	 1000U /* it has just answered */
-#define NO_SLOT	 UINT64_MAX
-
-/* ---- looking ---- */
-
-static bool is_lost(struct mirror *m, unsigned int c)
-{
-	return __atomic_load_n(&m->copy[c].state, __ATOMIC_ACQUIRE) == COPY_LOST;
-}
-
-static void *probe(void *arg)
-{
-	struct mirror *m = arg;
-	uint64_t one = 1;
-
-	while (!__atomic_load_n(&m->closing, __ATOMIC_ACQUIRE)) {
-		for (unsigned int c = 0; c < m->nr; c++) {
-			struct copy *copy = &m->copy[c];
-
-			if (!is_lost(m, c) || __atomic_load_n(&copy->answers, __ATOMIC_ACQUIRE) ||
-			    m->args.probe_kid(copy->spec, PROBE_MS))
-				continue;
-			__atomic_store_n(&copy->answers, true, __ATOMIC_RELEASE);
-			if (write(m->event_fd, &one, sizeof(one)) < 0)
-				continue;
-		}
-		usleep(LOOK_US);
-	}
-	return NULL;
-}
-
-void heal_look(struct mirror *m)
-{
-	bool any = false;
-
-	for (unsigned int c = 0; c < m->nr; c++)
-		any |= is_lost(m, c);
-	if (!any || m->probing || !m->args.probe_kid)
-		return;
-	m->probing = !pthread_create(&m->prober, NULL, probe, m);
-}
-
-void heal_stop(struct mirror *m)
-{
-	__atomic_store_n(&m->closing, true, __ATOMIC_RELEASE);
-	if (m->probing)
-		pthread_join(m->prober, NULL);
-}
+#define OPEN_MS 1000U /* it has just answered */
+#define NO_SLOT UINT64_MAX
 
 /* ---- joining ---- */
 
@@ -102,7 +51,7 @@ static void join(struct mirror *m, unsigned int c)
 	copy->store = s;
 	copy->heard_tick = m->tick;
 	m->next_slot = m->resynced = 0;
-	m->budget_ns = mirror_now_ns();
+	m->budget_ns = store_now_ns();
 	m->budget = 0;
 	__atomic_store_n(&copy->state, COPY_JOINING, __ATOMIC_RELEASE);
 	__atomic_store_n(&copy->answers, false, __ATOMIC_RELEASE);
@@ -137,7 +86,7 @@ void heal_arrived(struct mirror *m, uint64_t slot)
 /* A page's worth of the limit; a tenth of a second of it may be saved up. */
 static bool may_spend(struct mirror *m)
 {
-	uint64_t now = mirror_now_ns(), most = m->resync_bytes / 10 + PAGE_BYTES;
+	uint64_t now = store_now_ns(), most = m->resync_bytes / 10 + PAGE_BYTES;
 
 	m->budget += (uint64_t)((double)(now - m->budget_ns) * (double)m->resync_bytes / 1e9);
 	m->budget_ns = now;
@@ -187,7 +136,8 @@ void heal_run(struct mirror *m)
 	unsigned int c = joining(m);
 
 	for (unsigned int i = 0; c == m->nr && i < m->nr; i++)
-		if (is_lost(m, i) && __atomic_load_n(&m->copy[i].answers, __ATOMIC_ACQUIRE)) {
+		if (m->copy[i].state == COPY_LOST &&
+		    __atomic_load_n(&m->copy[i].answers, __ATOMIC_ACQUIRE)) {
 			join(m, i);
 			c = joining(m);
 		}
