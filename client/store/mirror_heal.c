@@ -114,9 +114,10 @@ static bool find_next(struct mirror *m)
 
 static void fill(struct mirror *m, unsigned int c)
 {
-	/* What is being written waits: the copy may have joined in the midst of it. */
+	/* What is being written waits: the copy may have joined in the midst of it. So does
+	 * what is on its way still for one that was to join, and was lost. */
 	while (m->nr_resyncs < MIRROR_RESYNCS && m->free_head != UINT32_MAX && find_next(m) &&
-	       !bit_has(m->writing, m->next_slot) && may_spend(m)) {
+	       !bit_has(m->writing, m->next_slot) && !heal_holds(m, m->next_slot) && may_spend(m)) {
 		uint64_t slot = m->next_slot++;
 
 		hold(m, NO_SLOT, slot);
