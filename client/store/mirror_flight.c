@@ -131,7 +131,9 @@ static void settle_write(struct mirror *m, uint32_t i)
 	if (f->pending || f->wanted)
 		return;
 	m->writing[f->req.slot / 64] &= ~(1ULL << f->req.slot % 64);
-	if (!f->done) {
+	/* One that joins doesn't count: where all that are live refused, it is tried again, and
+	 * they are not lost. Nor does one that is about to be buried. */
+	if (!(f->done & in_state(m, COPY_LIVE))) {
 		answer(m, f, f->err ? f->err : -EIO, 0);
 		return;
 	}

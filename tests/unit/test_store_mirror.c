@@ -444,6 +444,29 @@ static void a_page_that_nobody_can_read_keeps_a_copy_from_joining(void **state)
 	read_one(5, 78);
 }
 
+static void a_write_that_only_who_joins_took_is_refused(void **state)
+{
+	(void)state;
+	write_one(5, 77);
+	kid[0].may_answer = 0; /* so that the other one joins for a while */
+	lose(1, false);
+	for (uint64_t until = now_ms() + 5000; kid[1].opened < 2 && now_ms() < until; usleep(200))
+		reap();
+	submit(STORE_WRITE, 6, 88, 0);
+	reap();
+	assert_int_equal(kid[1].word[6], 88);
+	assert_false(done[6]);
+	kid[0].refuses_writes = true;
+	kid[0].may_answer = KID_ANSWERS;
+	reap_until(&done[6], 500);
+	assert_int_equal(res[6], -EIO);
+	assert_true(kid[0].open);
+	kid[0].refuses_writes = false;
+	write_one(6, 89);
+	read_one(5, 77);
+	read_one(6, 89);
+}
+
 /* ---- another process ---- */
 
 /* This one was killed: it closes nothing, and what it had asked for is not done. */
@@ -569,6 +592,7 @@ int main(void)
 		TEST(what_is_written_meanwhile_is_not_overtaken),
 		TEST(a_copy_that_is_lost_again_while_it_is_filled),
 		TEST(a_page_that_nobody_can_read_keeps_a_copy_from_joining),
+		TEST(a_write_that_only_who_joins_took_is_refused),
 		TEST(both_copies_are_gone_on_with),
 		TEST(a_copy_that_was_lost_is_not_believed_by_the_next),
 		TEST(a_copy_that_was_being_filled_is_filled_anew),
