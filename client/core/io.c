@@ -178,13 +178,15 @@ static void repaired(struct core *c, uint32_t i)
 	frame_write_anew(c, i);
 }
 
-/* A copy that has not given a wrong page yet. */
+/* A copy that has not given a wrong page yet. One that was to be avoided and is asked all
+ * the same is the only one: parts of a pool differ. */
 static bool has_another(const struct core *c, struct frame *f, uint8_t from)
 {
 	unsigned int copies = c->b.store->copies;
+	bool again = f->avoid >> from & 1;
 
 	f->avoid |= (uint8_t)(1U << from);
-	return copies > 1 && f->avoid != (1U << copies) - 1;
+	return copies > 1 && !again && f->avoid != (1U << copies) - 1;
 }
 
 /* True: the page may be put in place. */
