@@ -57,7 +57,8 @@ struct store_ops {
 	 * when completions are always there as soon as submit() returned. */
 	int (*pollfd)(struct store *s);
 
-	/* What the slot holds is needed no more. NULL: the store does not care. */
+	/* What the slot holds is needed no more. A hint: if this process dies now, the next may
+	 * need it all the same. NULL: the store does not care. */
 	void (*drop)(struct store *s, uint64_t slot);
 
 	/* Nothing is asked of the slots of @part from now on, and nothing of them is in
