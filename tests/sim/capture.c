@@ -119,7 +119,8 @@ static int sim_poison(void *ctx, space_id id, uint64_t va)
 	sim_event(w, EV_POISON, id.v, va, 0);
 	if (!w->m.space[s].alive)
 		return -ESRCH;
-	if (!w->corrupted && !w->store_dead && !w->cfg.store_err_pct)
+	if (!w->corrupted && !w->stack.excused &&
+	    (w->cfg.stack || (!w->store_dead && !w->cfg.store_err_pct)))
 		sim_fail(w, "page %lx of space %u poisoned without a reason", (unsigned long)va,
 			 id.v);
 	w->poisoned = true;

@@ -7,6 +7,7 @@
  * left. Prints one line and exits 0, or says which seed failed and exits 1.
  */
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +16,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/log.h"
 #include "tests/sim/sim.h"
 
-#define ARENA_BYTES (64UL << 20)
-#define HANG_ROUNDS 1000U
+#define ARENA_BYTES  (64UL << 20)
+#define HANG_ROUNDS  1000U
+#define STACK_ROUNDS 13000U /* a mirror waits longest, for one request */
 
 static struct sim *world;
 static struct {
@@ -101,6 +104,20 @@ struct core_binds sim_core_binds(struct sim *w)
 				   .store = &w->store};
 }
 
+static void open_store(struct sim *w)
+{
+	if (w->cfg.stack) {
+		sim_stack_open(w, w->stack.handover);
+		return;
+	}
+	w->store = (struct store){.ops = &sim_store_ops,
+				  .nr_slots = w->cfg.nr_slots,
+				  .copies = w->cfg.copies,
+				  .nr_parts = w->cfg.parts};
+	for (unsigned int i = 0; i < w->cfg.parts; i++)
+		w->store.part_end[i] = w->cfg.nr_slots * (i + 1UL) / w->cfg.parts;
+}
+
 static void open_core(struct sim *w)
 {
 	struct core_config cfg = sim_core_config(w);
@@ -110,12 +127,7 @@ static void open_core(struct sim *w)
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (w->arena == MAP_FAILED)
 		sim_fail(w, "no memory for the arena");
-	w->store = (struct store){.ops = &sim_store_ops,
-				  .nr_slots = w->cfg.nr_slots,
-				  .copies = w->cfg.copies,
-				  .nr_parts = w->cfg.parts};
-	for (unsigned int i = 0; i < w->cfg.parts; i++)
-		w->store.part_end[i] = w->cfg.nr_slots * (i + 1UL) / w->cfg.parts;
+	open_store(w);
 	w->arena_bytes = ARENA_BYTES;
 	if (core_open(w->arena, ARENA_BYTES, &cfg, &binds, &w->core))
 		sim_fail(w, "core_open() failed");
@@ -144,6 +156,8 @@ static void check_space(struct sim *w, unsigned int s)
 static void check(struct sim *w)
 {
 	core_check(w->core);
+	if (w->cfg.stack)
+		sim_stack_check(w);
 	for (unsigned int s = 0; s < MODEL_SPACES && !core_in_doubt(w->core); s++)
 		check_space(w, s);
 }
@@ -192,7 +206,7 @@ static void report_hang(struct sim *w)
 
 static void drain(struct sim *w)
 {
-	unsigned int still = 0, rounds = 0;
+	unsigned int patience = w->cfg.stack ? STACK_ROUNDS : HANG_ROUNDS, still = 0, rounds = 0;
 	uint64_t moves = 0;
 
 	while (!w->lost && !(sim_job_idle(w) && sim_pager_idle(w))) {
@@ -205,7 +219,9 @@ static void drain(struct sim *w)
 			sim_agent_step(w);
 		sim_store_step(w, true);
 		sim_pager_round(w, true);
-		if (still > HANG_ROUNDS || ++rounds > 50 * HANG_ROUNDS)
+		if (still > patience && w->cfg.stack && sim_stack_hangs(w))
+			still = 0;
+		if (still > patience || ++rounds > 50 * HANG_ROUNDS)
 			report_hang(w);
 	}
 }
@@ -266,11 +282,15 @@ static uint64_t run_seed(struct sim *w, uint64_t seed)
 	w->scanning = true;
 	drain(w);
 	sim_store_drained(w);
-	if (w->lost)
+	if (w->cfg.stack && !w->lost)
+		sim_stack_heal(w);
+	if (w->lost && !w->crashed)
 		core_run(w->core);
 	bury_all(w);
 	count(w);
 	core_close(w->core);
+	if (w->cfg.stack)
+		sim_stack_close(w);
 	munmap(w->arena, ARENA_BYTES);
 	if (opt.log)
 		printf("seed %" PRIu64 " hash %016" PRIx64 "\n", seed, w->hash);
@@ -330,6 +350,9 @@ int main(int argc, char **argv)
 	time_t start = time(NULL);
 
 	parse(argc, argv);
+	log_set_level(opt.log ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR);
+	mallopt(M_MMAP_THRESHOLD, 32 << 20); /* what filters are made of is used again */
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	world = calloc(1, sizeof(*world));
 	if (!world)
 		return 2;
@@ -351,6 +374,7 @@ int main(int argc, char **argv)
 	       total.joined, total.overtaken, total.deferred, total.takeovers, total.lost[LOSS_SUM],
 	       total.lost[LOSS_STORE], total.lost[LOSS_SPACE], total.lost[LOSS_FULL],
 	       total.lost[LOSS_CAP], total.hash);
+	sim_stack_report();
 	model_fini(&world->m);
 	free(world);
 	return 0;

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Seeds bugs into a copy of the core and sees whether the simulator finds them.
+"""Seeds bugs into a copy of the core and the stores, and sees whether the simulator finds them.
 
 mutants.py SOURCE_DIR WORK_DIR [--seconds N] [--need N] [--only NAME] [--apply]
 
-mutants.txt holds one bug per block: a name, a file of client/core, the text as
-it is and the text as it becomes. Each must apply exactly once. The simulator
+mutants.txt holds one bug per block: a name, a file of client/core (or of client, with its
+folder: store/mirror.c), the text as it is and the text as it becomes. Each must apply exactly once. The simulator
 runs on each until it fails or its time is over; with --apply they are applied and
 nothing is run, which takes a moment and shows that they fit the core. Exit 0 when at least --need
 were found (default 9 in 10) and the unchanged core passes.
@@ -18,6 +18,8 @@ import subprocess
 import sys
 
 FLAGS = ["-std=gnu11", "-O2", "-w", "-fno-strict-aliasing", "-D_GNU_SOURCE"]
+FILTERS = ["fault", "handover", "mirror", "mirror_flight", "mirror_heal", "pool"]
+COPIED = ["core", "store"]
 # As CMakeLists.txt has it for the core.
 UNDO = ["-fsanitize=kernel-address", "-fno-tree-loop-distribute-patterns"] + [
     f"--param=asan-{p}" for p in ("instrument-reads=0", "instrumentation-with-call-threshold=0",
@@ -34,7 +36,9 @@ def build(source, tree, out):
     sim = os.path.join(source, "tests/sim")
     core = os.path.join(tree, "client/core")
     srcs = [os.path.join(sim, f) for f in sorted(os.listdir(sim)) if f.endswith(".c")]
-    srcs.append(os.path.join(source, "common/base/hist.c"))
+    srcs += [os.path.join(source, "common", f) for f in
+             ["base/err.c", "base/hist.c", "base/log.c", "base/units.c", "spec.c"]]
+    srcs += [os.path.join(tree, "client/store", f + ".c") for f in FILTERS]
     srcs.append(os.path.join(core, "undo.c"))
     parts = [os.path.join(core, f) for f in sorted(os.listdir(core))
              if f.endswith(".c") and f != "undo.c"]
@@ -58,12 +62,13 @@ def run(binary, seconds):
 
 def mutate(source, tree, mutant):
     name, file, old, new = mutant
-    core = os.path.join(tree, "client/core")
-    shutil.rmtree(core, ignore_errors=True)
-    shutil.copytree(os.path.join(source, "client/core"), core)
+    client = os.path.join(tree, "client")
+    for folder in COPIED:
+        shutil.rmtree(os.path.join(client, folder), ignore_errors=True)
+        shutil.copytree(os.path.join(source, "client", folder), os.path.join(client, folder))
     if not name:
         return
-    path = os.path.join(core, file)
+    path = os.path.join(client, file if "/" in file else os.path.join("core", file))
     text = open(path).read()
     if text.count(old) != 1:
         sys.exit(f"mutants.py: {name}: text occurs {text.count(old)} times in {file}")
@@ -99,7 +104,7 @@ def main():
         found += said is not None
         print(f"{name:32} {'found' if said else 'MISSED':7} {said or ''}"[:160], flush=True)
     if args.apply:
-        print(f"{len(mutants)} bugs fit the core")
+        print(f"{len(mutants)} bugs fit")
         return 0
     total = 1 if args.only else len(mutants)
     print(f"{found} of {total} found")

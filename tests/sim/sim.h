@@ -9,12 +9,12 @@
 
 #include "client/core/core.h"
 #include "tests/sim/model.h"
+#include "tests/sim/stack.h"
 
 #define SIM_PROCS    8
 #define SIM_JOURNAL  8
 #define SIM_INFLIGHT 32
 #define SIM_MAX_PINS 8
-#define SIM_SLOTS    8192
 
 /* What this seed does to the core. Percentages unless the name says more. */
 struct sim_config {
@@ -30,6 +30,10 @@ struct sim_config {
 	bool elastic;			/* the cap moves */
 	bool in_order;			/* so the store answers, many at a time */
 	unsigned int parts, drain_rare; /* of the store; one in so many events drains one */
+	bool stack;			/* of filters, over leaves: stack.h */
+	bool kind;			/* no more is lost at once than mirrors bear */
+	unsigned int haste;		/* of the filters' clock */
+	unsigned int loss_rare;		/* one step of the store in so many loses a leaf; 0: none */
 	unsigned int crash_rare;	/* one round in so many is the driver's last; 0: none */
 };
 
@@ -123,6 +127,7 @@ struct sim {
 	struct store_done done[SIM_INFLIGHT];
 	unsigned int nr_done;
 	bool store_dead;
+	struct sim_stack stack;
 	bool part_left[STORE_PARTS];
 
 	uint8_t *arena;
@@ -186,6 +191,7 @@ enum sim_kind {
 	EV_EXIT,
 	EV_CRASH,
 	EV_TAKEOVER,
+	EV_SERVER,
 	EV_KINDS
 };
 void sim_event(struct sim *w, enum sim_kind kind, uint64_t a, uint64_t b, uint64_t c);
@@ -203,6 +209,9 @@ extern const struct env_ops sim_env_ops;
 extern const struct policy_ops sim_policy_ops;
 struct sim_space *sim_space_of(struct sim *w, space_id id, unsigned int *s);
 void sim_agent_step(struct sim *w);
+enum { SLOT_NEVER, SLOT_WRITTEN, SLOT_WRITING };
+void sim_check_order(struct sim *w, const struct store_req *req, unsigned int nr);
+void sim_take_req(struct sim *w, const struct store_req *r); /* as it may be asked */
 void sim_store_step(struct sim *w, bool all);
 void sim_store_drain(struct sim *w);   /* one of its parts, if it has any */
 void sim_store_drained(struct sim *w); /* fails if one could have left and has not */

@@ -9,8 +9,6 @@
 
 #include "tests/sim/sim.h"
 
-enum { SLOT_NEVER, SLOT_WRITTEN, SLOT_WRITING };
-
 static struct sim *sim_of(struct store *s)
 {
 	return (struct sim *)((uint8_t *)s - offsetof(struct sim, store));
@@ -48,15 +46,17 @@ static void check_req(struct sim *w, const struct store_req *r)
 		sim_fail(w, "two requests in flight for slot %lu", (unsigned long)r->slot);
 	if (r->op == STORE_READ && w->slot_state[r->slot] == SLOT_NEVER)
 		sim_fail(w, "read of slot %lu, never written", (unsigned long)r->slot);
-	if (r->avoid && (r->op != STORE_READ || r->avoid >> w->cfg.copies ||
-			 copy_of(r->avoid) == w->cfg.copies))
+	/* Of a pool the parts with copies may have left meanwhile. */
+	if (r->avoid &&
+	    (r->op != STORE_READ ||
+	     (!w->cfg.stack && (r->avoid >> w->cfg.copies || copy_of(r->avoid) == w->cfg.copies))))
 		sim_fail(w, "no copy of slot %lu is right", (unsigned long)r->slot);
 	for (unsigned int k = 0; k < w->nr_inflight; k++)
 		if (w->inflight[k].buf == buf || w->inflight[k].tag == r->tag)
 			sim_fail(w, "frame or tag in flight twice");
 }
 
-static void take(struct sim *w, const struct store_req *r)
+void sim_take_req(struct sim *w, const struct store_req *r)
 {
 	struct sim_req *q = &w->inflight[w->nr_inflight];
 
@@ -75,15 +75,21 @@ static void take(struct sim *w, const struct store_req *r)
 		w->slot_state[r->slot] = SLOT_WRITING;
 	} else {
 		w->slot_reads[r->slot]++;
-		((uint64_t *)r->buf)[sim_below(w, 512)] ^= 0xdeadbeef;
 	}
 	w->nr_inflight++;
 	sim_event(w, EV_SUBMIT, r->slot, r->tag, r->op | (uint64_t)r->urgent << 1);
 }
 
+static void take(struct sim *w, const struct store_req *r)
+{
+	sim_take_req(w, r);
+	if (r->op == STORE_READ)
+		((uint64_t *)r->buf)[sim_below(w, 512)] ^= 0xdeadbeef;
+}
+
 /* What is waited for is asked for before what is not. A remap may change who
  * waits for what was asked. */
-static void check_order(struct sim *w, const struct store_req *req, unsigned int nr)
+void sim_check_order(struct sim *w, const struct store_req *req, unsigned int nr)
 {
 	for (unsigned int k = 1; k < nr && !w->cfg.ops[MOP_MREMAP]; k++)
 		if (req[k].op == STORE_READ && req[k].urgent && !req[k - 1].urgent)
@@ -96,7 +102,7 @@ static int sim_submit(struct store *s, const struct store_req *req, unsigned int
 	struct sim *w = sim_of(s);
 	unsigned int n = 0;
 
-	check_order(w, req, nr);
+	sim_check_order(w, req, nr);
 	if (w->store_dead)
 		return -EPIPE;
 	while (n < nr && w->nr_inflight + w->nr_done < w->cfg.store_depth &&
@@ -186,6 +192,10 @@ static void complete(struct sim *w, unsigned int k)
 
 void sim_store_step(struct sim *w, bool all)
 {
+	if (w->cfg.stack) {
+		sim_stack_step(w, all);
+		return;
+	}
 	if (w->store_dead)
 		return;
 	if (w->cfg.store_dies && !w->draining && !sim_below(w, 2000)) {
@@ -324,7 +334,7 @@ static bool may_be_lost(const struct sim *w, enum core_loss why, space_id sp)
 	case LOSS_SUM:
 		return w->corrupted;
 	case LOSS_STORE:
-		return w->store_dead || w->cfg.store_err_pct;
+		return w->cfg.stack ? w->stack.excused : w->store_dead || w->cfg.store_err_pct;
 	case LOSS_SPACE: /* a fork and a remap whose order can't be told */
 		return w->sp[w->by_id[sp.v & 0xffff]].forked || w->m.unordered;
 	case LOSS_FULL:

@@ -34,6 +34,8 @@ void sim_crash(struct sim *w)
 	w->crashed = true;
 	sim_event(w, EV_CRASH, 0, 0, 0);
 	end_requests(w);
+	if (w->cfg.stack)
+		sim_stack_die(w);
 }
 
 /* Answers that were committed, and those to what was never asked. */
@@ -120,8 +122,11 @@ void sim_takeover(struct sim *w)
 {
 	struct core_config cfg = sim_core_config(w);
 	struct core_binds binds = sim_core_binds(w);
-	int err = core_takeover(w->arena, w->arena_bytes, &cfg, &binds, &w->core);
+	int err;
 
+	if (w->cfg.stack && !sim_stack_open(w, w->stack.handover))
+		return;
+	err = core_takeover(w->arena, w->arena_bytes, &cfg, &binds, &w->core);
 	if (err)
 		sim_fail(w, "core_takeover(): %d", err);
 	sim_event(w, EV_TAKEOVER, 0, 0, 0);

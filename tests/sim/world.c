@@ -12,7 +12,7 @@ static const char *const kind_names[EV_KINDS] = {
 	"step",	     "fault",  "remove",  "unmap",  "remap", "fork",  "fill",	  "zero",
 	"wake",	     "poison", "scan",	  "move",   "moved", "copy",  "drop",	  "populate",
 	"populated", "agent",  "quiesce", "submit", "done",  "lost",  "op",	  "opdone",
-	"add",	     "range",  "gone",	  "read",   "exit",  "crash", "takeover",
+	"add",	     "range",  "gone",	  "read",   "exit",  "crash", "takeover", "server",
 };
 
 void sim_event(struct sim *w, enum sim_kind kind, uint64_t a, uint64_t b, uint64_t c)
@@ -145,4 +145,5 @@ void sim_choose_config(struct sim *w)
 		c->ops[MOP_FORK] = 0; /* whose order relative to a remap can't be told */
 	if (c->strict_cap)
 		c->ops[SIM_OP_PIN] = c->agent_fail_pct = 0; /* no populate, nobody exempt */
+	sim_stack_choose(w);
 }
