@@ -26,21 +26,62 @@ static struct sim_part *part_of(struct sim *w, uint64_t slot, unsigned int *i)
 
 /* ---- excuses ---- */
 
-/* A part is gone: its only copy, or all that could be read. */
+/* Its only copy, or all that could be read. */
+static bool is_gone(struct sim *w, unsigned int i)
+{
+	const struct sim_leaf *l = sim_leaf_of(w, i, 0);
+	bool gone = w->stack.part[i].nr > 1 ? !sim_leaves_live(w, i) : l->hit;
+
+	return gone && !w->part_left[i] && !w->cfg.kind;
+}
+
 void sim_gate_lost(struct sim *w, int err)
 {
 	bool excused = false;
 
-	for (unsigned int i = 0; i < w->stack.nr_parts; i++) {
-		const struct sim_leaf *l = sim_leaf_of(w, i, 0);
-		bool gone = w->stack.part[i].mirror ? !sim_part_live(w, i) : l->hit;
-
-		excused |= gone && !w->part_left[i] && !w->cfg.kind;
-	}
+	for (unsigned int i = 0; i < w->stack.nr_parts; i++)
+		excused |= is_gone(w, i);
 	if (!excused)
 		sim_fail(w, "the store says that it is lost: %d", err);
 	w->stack.excused = w->store_dead = true;
 	sim_stack_total.stops++;
+}
+
+/* Nothing of it is in flight any more, and nobody will be told. */
+static void forget_part(struct sim *w, unsigned int part)
+{
+	unsigned int i, n = 0;
+
+	for (unsigned int k = 0; k < w->nr_inflight; k++) {
+		const struct sim_req *q = &w->inflight[k];
+
+		part_of(w, q->slot, &i);
+		if (i != part)
+			w->inflight[n++] = *q;
+		else if (q->op == STORE_READ)
+			w->slot_reads[q->slot]--;
+		else
+			w->slot_state[q->slot] = SLOT_NEVER;
+	}
+	w->nr_inflight = n;
+}
+
+/* Parts that the pool has lost, and goes on without. */
+void sim_gate_look(struct sim *w)
+{
+	uint32_t gone = w->stack.top->gone_parts & ~w->store.gone_parts;
+
+	for (unsigned int i = 0; gone >> i; i++) {
+		if (!(gone >> i & 1))
+			continue;
+		if (!is_gone(w, i))
+			sim_fail(w, "part %u is given up without a cause", i);
+		forget_part(w, i);
+		w->stack.part[i].gone = w->stack.excused = true;
+		w->stack.part[i].mirror = NULL;
+		sim_stack_total.parts++;
+	}
+	w->store.gone_parts |= gone;
 }
 
 static bool may_fail(struct sim *w, const struct sim_req *q)
@@ -183,6 +224,7 @@ static int gate_submit(struct store *s, const struct store_req *req, unsigned in
 		return -EPIPE;
 	nr = nr < room ? nr : room;
 	n = w->stack.top->ops->submit(w->stack.top, req, nr);
+	sim_gate_look(w);
 	if (n > (int)nr)
 		sim_fail(w, "%d of %u requests are taken", n, nr);
 	for (int k = 0; k < n; k++) {
@@ -202,6 +244,7 @@ static int gate_reap(struct store *s, struct store_done *out, unsigned int max)
 	if (w->store_dead)
 		return -EPIPE;
 	n = w->stack.top->ops->reap(w->stack.top, out, max);
+	sim_gate_look(w);
 	if (n > (int)max)
 		sim_fail(w, "%d answers where %u were asked for", n, max);
 	for (int k = 0; k < n; k++)

@@ -31,6 +31,7 @@ struct sim_config {
 	bool in_order;			/* so the store answers, many at a time */
 	unsigned int parts, drain_rare; /* of the store; one in so many events drains one */
 	bool stack;			/* of filters, over leaves: stack.h */
+	bool parts_go;			/* of a pool, when they are lost; not all of it */
 	bool kind;			/* no more is lost at once than mirrors bear */
 	unsigned int haste;		/* of the filters' clock */
 	unsigned int loss_rare;		/* one step of the store in so many loses a leaf; 0: none */

@@ -83,6 +83,16 @@ unsigned int sim_part_live(const struct sim *w, unsigned int part)
 	return m ? mirror_live(m) : w->stack.leaf[part * MIRROR_COPIES].lease != NULL;
 }
 
+/* The same, of which no mirror is asked: it may be closed already. */
+bool sim_leaves_live(struct sim *w, unsigned int part)
+{
+	bool any = false;
+
+	for (unsigned int c = 0; c < w->stack.part[part].nr; c++)
+		any |= sim_leaf_of(w, part, c)->was == COPY_LIVE;
+	return any;
+}
+
 bool sim_part_lies(struct sim *w, unsigned int part)
 {
 	bool all = true;
@@ -94,7 +104,7 @@ bool sim_part_lies(struct sim *w, unsigned int part)
 
 static bool has_left(const struct sim *w, unsigned int part)
 {
-	return w->part_left[part];
+	return w->part_left[part] || w->stack.part[part].gone;
 }
 
 /* ---- opening ---- */
@@ -185,6 +195,7 @@ bool sim_stack_open(struct sim *w, struct handover *handover)
 	k->top = part[0].store;
 	if (k->nr_parts > 1 && store_pool_open(part, k->nr_parts, handover, &k->top))
 		sim_fail(w, "a pool can't be opened");
+	k->top->parts_may_go = w->cfg.sigbus && w->cfg.parts_go && k->nr_parts > 1;
 	w->store = *k->top;
 	w->store.ops = &sim_gate_ops;
 	w->cfg.nr_slots = (unsigned int)w->store.nr_slots;
@@ -298,6 +309,7 @@ void sim_stack_step(struct sim *w, bool all)
 	if (w->crashed)
 		return;
 	n = all || !sim_below(w, 3) ? w->stack.top->ops->reap(w->stack.top, NULL, 0) : 0;
+	sim_gate_look(w);
 	if (n < 0)
 		sim_gate_lost(w, n);
 }
@@ -377,8 +389,9 @@ void sim_stack_report(void)
 	const struct sim_stack_total *t = &sim_stack_total;
 
 	printf("stacks %" PRIu64 " mirrors %" PRIu64 " lost %" PRIu64 " healed %" PRIu64
-	       " reads of healed alone %" PRIu64 " wrong %" PRIu64 " stops %" PRIu64 ":",
-	       t->seeds, t->mirrors, t->lost, t->healed, t->alone, t->wrong, t->stops);
+	       " reads of healed alone %" PRIu64 " wrong %" PRIu64 " parts gone %" PRIu64
+	       " stops %" PRIu64 ":",
+	       t->seeds, t->mirrors, t->lost, t->healed, t->alone, t->wrong, t->parts, t->stops);
 	for (unsigned int i = 0; i < POINTS; i++)
 		printf(" %s %" PRIu64, sim_point_name[i], t->point[i]);
 	printf("\n");

@@ -64,6 +64,7 @@ struct sim_part {
 	struct mirror *mirror;
 	uint8_t point; /* of the filter above the mirror */
 	bool fails, lies;
+	bool gone; /* lost, and the pool goes on */
 };
 
 struct sim_stack {
@@ -82,7 +83,7 @@ struct sim_stack {
 
 /* Of all seeds. */
 struct sim_stack_total {
-	uint64_t seeds, mirrors, lost, healed, alone, wrong, stops, point[POINTS];
+	uint64_t seeds, mirrors, lost, healed, alone, wrong, parts, stops, point[POINTS];
 };
 extern struct sim_stack_total sim_stack_total;
 
@@ -122,6 +123,8 @@ const char *sim_leaf_name(const struct sim_leaf *l); /* valid until the next cal
 /* Each of them may be read. */
 unsigned int sim_part_live(const struct sim *w, unsigned int part);
 
+bool sim_leaves_live(struct sim *w, unsigned int part);
+
 /* No copy can be trusted. */
 bool sim_part_lies(struct sim *w, unsigned int part);
 
@@ -144,5 +147,6 @@ extern const struct store_ops sim_gate_ops;
 
 /* The store is lost: is it to be believed? */
 void sim_gate_lost(struct sim *w, int err);
+void sim_gate_look(struct sim *w); /* or parts of it */
 
 #endif

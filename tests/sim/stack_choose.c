@@ -138,6 +138,7 @@ void sim_stack_choose(struct sim *w)
 	c->parts = w->stack.nr_parts = 1 + sim_below(w, SIM_PARTS);
 	c->haste = sim_below(w, 4) ? 1U << sim_below(w, 10) : 1;
 	c->kind = sim_pct(w, 80);
+	c->parts_go = sim_pct(w, 70);
 	c->loss_rare = sim_below(w, 6) ? 100U << sim_below(w, 7) : 0;
 	c->store_dies = false;
 	if (c->crash_rare) /* it costs more here */
