@@ -25,6 +25,13 @@ static int proc_fopen(pid_t pid, const char *name, FILE **out)
 	return errno == ENOENT ? -ESRCH : -errno;
 }
 
+/* getline() has nothing more to give: of what could not be read to its end nothing may be
+ * concluded. */
+static int proc_end(FILE *f)
+{
+	return feof(f) ? 0 : -errno;
+}
+
 /* "" and "[heap]" and "[anon:...]" are the job's own; other brackets the kernel's. */
 static void maps_classify(struct proc_map *m, const char *name, bool has_file)
 {
@@ -79,6 +86,8 @@ int proc_maps_each(pid_t pid, proc_map_fn *fn, void *ctx)
 		any = true;
 		ret = fn(ctx, &m);
 	}
+	if (!ret)
+		ret = proc_end(f);
 	free(line);
 	fclose(f);
 	return ret || any ? ret : -ESRCH;
@@ -128,11 +137,13 @@ int proc_smaps_each(pid_t pid, proc_map_fn *fn, void *ctx)
 		m = next;
 		have = true;
 	}
+	if (!ret)
+		ret = proc_end(f);
 	if (have && !ret)
 		ret = fn(ctx, &m);
 	free(line);
 	fclose(f);
-	return have ? ret : -ESRCH;
+	return have || ret ? ret : -ESRCH;
 }
 
 int proc_open_statm(pid_t pid)

@@ -77,28 +77,31 @@ static int proc_numeric_entries(const char *path, pid_t **out, size_t *nr)
 	size_t n = 0, cap = 0;
 	struct dirent *e;
 	DIR *d;
+	int err;
 
 	d = opendir(path);
 	if (!d)
 		return errno == ENOENT ? -ESRCH : -errno;
-	while ((e = readdir(d))) {
+	while (errno = 0, (e = readdir(d))) {
 		if (!isdigit((unsigned char)e->d_name[0]))
 			continue;
 		if (n == cap) {
 			cap = cap ? cap * 2 : 64;
 			grown = realloc(list, cap * sizeof(*list));
 			if (!grown) {
-				free(list);
-				closedir(d);
-				return -ENOMEM;
+				errno = ENOMEM;
+				break;
 			}
 			list = grown;
 		}
 		list[n++] = (pid_t)strtol(e->d_name, NULL, 10);
 	}
+	err = errno == ENOENT ? -ESRCH : -errno; /* not all of them are listed */
 	closedir(d);
-	if (!n)
-		return -ESRCH;
+	if (err || !n) {
+		free(list);
+		return err ? err : -ESRCH;
+	}
 	qsort(list, n, sizeof(*list), cmp_pid);
 	*out = list;
 	*nr = n;
@@ -169,8 +172,10 @@ int proc_in_fork(pid_t pid)
 
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tids[i]);
 		f = fopen(path, "re");
-		if (!f)
+		if (!f) {
+			err = errno == ENOENT ? 0 : -errno;
 			continue;
+		}
 		in = fscanf(f, "%ld", &call) == 1 && (call == SYS_fork || call == SYS_vfork ||
 						      call == SYS_clone || call == SYS_clone3);
 		fclose(f);
