@@ -334,7 +334,8 @@ int pager_main(const struct pager_args *args)
 		ctl_send(args->ctl_fd, CTL_FAILED, 0, "%s", err_text(err));
 		return EXIT_FAILURE;
 	}
-	ctl_send(args->ctl_fd, CTL_READY, 0, "%s", "");
+	if (ctl_send(args->ctl_fd, CTL_READY, 0, "%s", ""))
+		return EXIT_FAILURE;
 	loop(p);
 	finish(p);
 	return EXIT_SUCCESS;

@@ -2,6 +2,7 @@
 /* What the core asks of its process: the time, sums, and to say that the job can't go on. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/pager.h"
@@ -46,7 +47,8 @@ void pager_lose(struct pager *p, const char *text)
 	if (p->lost)
 		return;
 	p->lost = true;
-	ctl_send(p->args->ctl_fd, CTL_LOST, 0, "%s", text);
+	if (ctl_send(p->args->ctl_fd, CTL_LOST, 0, "%s", text))
+		exit(EXIT_FAILURE); /* it is seen to end, if nothing else */
 }
 
 static void env_lost(void *ctx, enum core_loss why, space_id sp, uint64_t va, int err)

@@ -19,12 +19,15 @@
 int attach_start(struct supervisor *s)
 {
 	pid_t pid = s->cfg->attach_pid;
+	int err;
 
 	s->job_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (s->job_pidfd < 0)
 		return err_set(-errno, "process %d: %s", (int)pid, strerror(errno));
 	s->job_pid = s->header->job_pid = pid;
-	ctl_send(s->ctl_fd, CTL_JOB, pid, NULL);
+	err = ctl_send(s->ctl_fd, CTL_JOB, pid, NULL);
+	if (err)
+		return err_set(err, "the pager can't be told of the job: %s", strerror(-err));
 	supervisor_event(s, json_pack("{s:s, s:i}", "event", "job", "pid", (int)pid));
 	return 0;
 }

@@ -41,7 +41,7 @@ static _Noreturn void job_child(const struct supervisor *s, int go_fd, int exec_
 
 int job_start(struct supervisor *s)
 {
-	int go[2], ex[2];
+	int go[2], ex[2], err = 0;
 	pid_t pid;
 
 	if (pipe2(go, O_CLOEXEC) || pipe2(ex, O_CLOEXEC))
@@ -58,15 +58,18 @@ int job_start(struct supervisor *s)
 	/* What the terminal sent before there was a job has not reached it. Whoever asked to
 	 * end is heard now, and the job, which waits, never begins. */
 	signal_read(s);
-	if (s->phase != PHASE_RUNNING) {
+	if (s->phase == PHASE_RUNNING)
+		err = ctl_send(s->ctl_fd, CTL_JOB, pid, NULL);
+	if (err)
+		err_set(err, "the pager can't be told of the job: %s", strerror(-err));
+	if (err || s->phase != PHASE_RUNNING) {
 		close(go[1]);
 		close(ex[0]);
-		return 0;
+		return err;
 	}
 	s->job_pid = s->header->job_pid = pid;
 	s->job_started = true;
 	s->job_exec_fd = ex[0];
-	ctl_send(s->ctl_fd, CTL_JOB, pid, NULL);
 	if (write(go[1], "", 1) != 1)
 		print_line("the job could not be let go: %s", strerror(errno));
 	close(go[1]);
