@@ -74,8 +74,11 @@ static int walk_open(struct walk *w)
 		struct node *n = &w->node[w->nr];
 		struct proc_stat st;
 
-		if (proc_stat(pid[i], &st))
+		err = proc_stat(pid[i], &st);
+		if (err == -ESRCH)
 			continue;
+		if (err)
+			break;
 		n->pid = pid[i];
 		n->ppid = st.ppid;
 		n->ended = has_ended(pid[i], st.state);
@@ -83,7 +86,10 @@ static int walk_open(struct walk *w)
 		w->nr++;
 	}
 	free(pid);
-	return 0;
+	if (!err || err == -ESRCH)
+		return 0;
+	free(w->node); /* who was not looked at may be one of the tree */
+	return err;
 }
 
 static bool is_root(const struct jobtree *t, pid_t pid)
@@ -177,19 +183,22 @@ static void signal_all(const pid_t *pid, size_t nr, int sig)
 }
 
 /* Stopped processes can't fork, so the second equal list is all of them. */
-static void stop_all(const struct jobtree *t, pid_t **all, size_t *nr)
+static int stop_all(const struct jobtree *t, pid_t **all, size_t *nr)
 {
 	size_t before = SIZE_MAX;
+	int err;
 
 	*all = NULL;
 	*nr = 0;
 	for (int round = 0; round < 50 && *nr != before; round++) {
 		before = *nr;
 		free(*all);
-		if (jobtree_list(t, all, nr))
-			return;
+		err = jobtree_list(t, all, nr);
+		if (err)
+			return err;
 		signal_all(*all, *nr, SIGSTOP);
 	}
+	return 0;
 }
 
 int jobtree_kill(const struct jobtree *t, unsigned int timeout_ms, void (*reap)(void *ctx),
@@ -199,19 +208,19 @@ int jobtree_kill(const struct jobtree *t, unsigned int timeout_ms, void (*reap)(
 	uint64_t end_ms = now_ms() + timeout_ms;
 	pid_t *all;
 	size_t nr;
+	int err = stop_all(t, &all, &nr);
 
-	stop_all(t, &all, &nr);
-	while (nr) {
+	/* Where they can't be listed now they may be a moment later. */
+	while (err || nr) {
 		signal_all(all, nr, SIGKILL);
 		free(all);
 		nanosleep(&pause, NULL);
 		if (reap)
 			reap(ctx);
-		if (jobtree_list(t, &all, &nr))
-			return -ENOMEM;
-		if (nr && now_ms() > end_ms) {
+		err = jobtree_list(t, &all, &nr);
+		if ((err || nr) && now_ms() > end_ms) {
 			free(all);
-			return -ETIMEDOUT;
+			return err ? err : -ETIMEDOUT;
 		}
 	}
 	free(all);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,8 +101,11 @@ void supervisor_lost(struct supervisor *s, const char *why)
 	supervisor_fail(s, RUN_EXIT_FAILED, "job stopped: %s", why);
 	if (s->cfg->attach_pid && !s->job_pid)
 		t.with_root = false;
-	if (jobtree_kill(&t, KILL_MS, reap_for_kill, s))
+	if (jobtree_kill(&t, KILL_MS, reap_for_kill, s)) {
+		if (s->job_pid)
+			kill(s->job_pid, SIGKILL); /* who could not be listed is not known */
 		print_line("some processes of the job could not be killed");
+	}
 	supervisor_event(s, json_pack("{s:s, s:s}", "event", "lost", "reason", why));
 }
 
@@ -158,16 +162,17 @@ void supervisor_reap(struct supervisor *s)
 /* ---- starting ---- */
 
 /* Children that rmem got from whoever exec'd it are not the job's. */
-static void skip_older_children(struct supervisor *s)
+static int skip_older_children(struct supervisor *s)
 {
 	struct jobtree t = {.root = getpid()};
 	pid_t *pid = NULL;
 	size_t nr = 0;
+	int err = jobtree_list(&t, &pid, &nr);
 
-	if (!jobtree_list(&t, &pid, &nr))
-		for (size_t i = 0; i < nr; i++)
-			supervisor_skip(s, pid[i]);
+	for (size_t i = 0; i < nr; i++)
+		supervisor_skip(s, pid[i]);
 	free(pid);
+	return err ? err_set(err, "processes can't be listed: %s", strerror(-err)) : 0;
 }
 
 static void header_fill(struct supervisor *s, uint64_t state_bytes)
@@ -260,7 +265,9 @@ static int supervisor_open(struct supervisor *s)
 		return err;
 	if (s->cfg->json_status_fd > STDERR_FILENO)
 		fcntl(s->cfg->json_status_fd, F_SETFD, FD_CLOEXEC);
-	skip_older_children(s);
+	err = skip_older_children(s);
+	if (err)
+		return err;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1))
 		return err_set(-errno, "prctl: %s", strerror(errno));
 	if (s->cfg->nr_servers == 0)

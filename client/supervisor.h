@@ -55,6 +55,7 @@ struct supervisor {
 	bool job_started, job_stopped, self_stopped;
 	int job_status; /* of wait(2) */
 	uint64_t agents_only_ms, processes_gone_ms, insisted_ms;
+	uint64_t seen_ms; /* when its processes were last listed, once the first has ended */
 
 	pid_t skip[SUPERVISOR_MAX_SKIP]; /* children that are not the job's */
 	size_t nr_skip;

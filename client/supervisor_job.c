@@ -19,6 +19,7 @@
 #include "common/base/err.h"
 
 #define AGENTS_ONLY_MS 1000
+#define UNSEEN_MS      5000 /* for so long it may be unknown whether any is left */
 
 /* Waits to be let go, then becomes the job. */
 static _Noreturn void job_child(const struct supervisor *s, int go_fd, int exec_fd)
@@ -138,10 +139,16 @@ void job_ended_check(struct supervisor *s)
 	if (s->job_pid)
 		return;
 	nr = jobtree_children(&t, NULL);
+	if (nr >= 0)
+		s->seen_ms = supervisor_now_ms();
 	if (nr == 0)
 		s->phase = PHASE_FINISHING;
 	else if (nr > 0)
 		end_lone_agents(s, &t);
+	else if (!s->seen_ms)
+		s->seen_ms = supervisor_now_ms();
+	else if (supervisor_now_ms() - s->seen_ms > UNSEEN_MS)
+		supervisor_lost(s, "its processes can't be listed");
 }
 
 int job_exit_status(const struct supervisor *s)
