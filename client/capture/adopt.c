@@ -255,10 +255,14 @@ static int adopt_space(struct capture *cp, struct aspace *sp)
 
 /* ---- all ---- */
 
-static void adopt_processes(struct capture *cp)
+static int adopt_processes(struct capture *cp)
 {
+	int err;
+
 	cp->header->processes = cp->header->unmanaged = cp->header->managed = 0;
-	processes_discover(cp);
+	err = processes_discover(cp);
+	if (err) /* whose a space is would be guessed */
+		return err_set(err, "the job's processes can't be listed: %s", strerror(-err));
 	for (struct process *p = cp->procs; p; p = p->next)
 		if (injector_has(cp, p->pid, (space_id){0}))
 			p->state = PROC_ASKED;
@@ -274,6 +278,7 @@ static void adopt_processes(struct capture *cp)
 		p->borrows = false;
 		cp->header->managed++;
 	}
+	return 0;
 }
 
 int capture_adopt(struct capture *cp)
@@ -291,7 +296,9 @@ int capture_adopt(struct capture *cp)
 			err = adopt_space(cp, &cp->kept->space[i]);
 	if (err)
 		return err;
-	adopt_processes(cp);
+	err = adopt_processes(cp);
+	if (err)
+		return err;
 	messages_again(cp);
 	for (struct aspace *sp = cp->spaces; sp; sp = sp->next) {
 		cp->header->agents += sp->agent.ring != NULL;

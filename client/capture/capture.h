@@ -191,7 +191,8 @@ struct capture {
 	unsigned int nr_running;   /* on the whole machine, all the time lately */
 	unsigned int running[LOOKS], nr_looks; /* at the last looks */
 	uint64_t full_look_ns;
-	bool look_again; /* numbers were given out in or after the last full look */
+	bool look_at_all; /* the last look could not be finished */
+	bool look_again;  /* numbers were given out in or after the last full look */
 	struct injector *injector;
 	struct fast *fast;     /* NULL: not begun */
 	bool no_fast;	       /* and not to be */

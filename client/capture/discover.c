@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who belongs to the job: processes below its root, as they are born. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -45,31 +46,43 @@ static bool is_jobs(const struct capture *cp, pid_t pid, pid_t ppid)
 	return ppid == cp->root_pid || process_find(cp, ppid);
 }
 
-static void process_add(struct capture *cp, pid_t pid, const struct proc_stat *st)
+/* Its memory, and a word when it ends. */
+static int watch(const struct capture *cp, struct process *p)
 {
-	struct epoll_event ev = {.events = EPOLLIN};
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = 1ULL << 32 | (uint32_t)p->pid};
+
+	p->statm_fd = proc_open_statm(p->pid);
+	if (p->statm_fd < 0)
+		return p->statm_fd;
+	p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+	if (p->pidfd < 0 || epoll_ctl(cp->epoll_fd, EPOLL_CTL_ADD, p->pidfd, &ev))
+		return -errno;
+	return 0;
+}
+
+static int process_add(struct capture *cp, pid_t pid, const struct proc_stat *st)
+{
 	struct process *p = calloc(1, sizeof(*p));
 	const struct process *parent = process_find(cp, st->ppid);
+	int err;
 
 	if (!p)
-		return;
+		return -ENOMEM;
 	p->pid = pid;
 	p->ppid = st->ppid;
 	p->start_ticks = st->start_ticks;
-	p->statm_fd = proc_open_statm(pid);
-	p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (p->statm_fd < 0 || p->pidfd < 0) {
+	p->statm_fd = p->pidfd = -1;
+	err = watch(cp, p);
+	if (err) {
 		if (p->statm_fd >= 0)
 			close(p->statm_fd);
 		if (p->pidfd >= 0)
 			close(p->pidfd);
 		free(p);
-		return;
+		return err;
 	}
 	if (!cp->kept->pidfd[pid % KEPT_PIDFDS])
 		cp->kept->pidfd[pid % KEPT_PIDFDS] = p->pidfd;
-	ev.data.u64 = 1ULL << 32 | (uint32_t)pid;
-	epoll_ctl(cp->epoll_fd, EPOLL_CTL_ADD, p->pidfd, &ev);
 	p->borrows = parent && proc_same_space(pid, parent->pid) == 1;
 	if (p->borrows)
 		p->space = parent->space;
@@ -78,6 +91,7 @@ static void process_add(struct capture *cp, pid_t pid, const struct proc_stat *s
 	processes_forget_samples(cp);
 	if (++cp->header->processes > cp->header->processes_peak)
 		cp->header->processes_peak = cp->header->processes;
+	return 0;
 }
 
 #define FULL_LOOK_NS 1000000000ULL
@@ -97,20 +111,22 @@ static void note_running(struct capture *cp, unsigned int running)
  * at the numbers given out since the look before that one (one may have been
  * given out and not be there yet); at all of them when the numbers began anew;
  * and once a second at all of them, while any were given out since the last
- * such look. *@above: the highest number that need not be looked at.
+ * such look, or when the last look could not be finished. *@above: the highest
+ * number that need not be looked at. 1, 0, or -errno.
  */
-static bool must_look(struct capture *cp, pid_t *above)
+static int must_look(struct capture *cp, pid_t *above)
 {
 	uint64_t now = capture_now_ns();
 	pid_t last = 0;
 	unsigned int running;
 	bool made, full;
+	int err = proc_load(cp->loadavg_fd, &last, &running);
 
-	if (proc_load(cp->loadavg_fd, &last, &running))
-		return false;
+	if (err)
+		return err;
 	note_running(cp, running);
 	made = last != cp->last_pid;
-	full = last < cp->last_pid ||
+	full = last < cp->last_pid || cp->look_at_all ||
 	       ((made || cp->look_again) && now - cp->full_look_ns > FULL_LOOK_NS);
 	*above = full ? 0 : cp->older_pid;
 	if (full)
@@ -120,6 +136,7 @@ static bool must_look(struct capture *cp, pid_t *above)
 		cp->last_pid = last;
 	}
 	cp->look_again = made || (cp->look_again && !full);
+	cp->look_at_all = false;
 	return made || full;
 }
 
@@ -129,31 +146,55 @@ static bool is_over(const struct proc_stat *st)
 	return st->state == 'X' || (st->state == 'Z' && st->nr_threads < 2);
 }
 
-void processes_discover(struct capture *cp)
+/* Is it one more? 1, 0, or -errno: that can't be told. */
+static int look_at(struct capture *cp, pid_t *pid)
 {
-	pid_t *pids = NULL, above;
-	size_t nr = 0;
-	bool more = true;
+	struct proc_stat st;
+	int err = proc_stat(*pid, &st);
 
-	if (!must_look(cp, &above) || proc_pids(&pids, &nr))
-		return;
-	for (size_t i = 0; i < nr; i++)
-		if (pids[i] <= above)
-			pids[i] = 0;
+	if (!err && !is_over(&st)) {
+		if (!is_jobs(cp, *pid, st.ppid) || !strcmp(st.comm, AGENT_NAME))
+			return 0;
+		err = process_add(cp, *pid, &st);
+		if (!err)
+			return 1;
+	}
+	*pid = 0; /* not looked at again */
+	return err == -ESRCH ? 0 : err;
+}
+
+static int look_at_all(struct capture *cp, pid_t *pids, size_t nr)
+{
+	bool more = true;
+	int err = 0;
+
 	while (more) { /* a child may come before its parent in the list */
 		more = false;
 		for (size_t i = 0; i < nr; i++) {
-			struct proc_stat st;
+			int is = !pids[i] || process_find(cp, pids[i]) ? 0 : look_at(cp, &pids[i]);
 
-			if (!pids[i] || process_find(cp, pids[i]))
-				continue;
-			if (proc_stat(pids[i], &st) || is_over(&st))
-				pids[i] = 0;
-			else if (is_jobs(cp, pids[i], st.ppid) && strcmp(st.comm, AGENT_NAME)) {
-				process_add(cp, pids[i], &st);
-				more = true;
-			}
+			more |= is > 0;
+			err = is < 0 ? is : err;
 		}
 	}
+	return err;
+}
+
+int processes_discover(struct capture *cp)
+{
+	pid_t *pids = NULL, above = 0;
+	size_t nr = 0;
+	int err = must_look(cp, &above);
+
+	if (err <= 0)
+		return err;
+	err = proc_pids(&pids, &nr);
+	for (size_t i = 0; i < nr; i++)
+		if (pids[i] <= above)
+			pids[i] = 0;
+	if (!err)
+		err = look_at_all(cp, pids, nr);
 	free(pids);
+	cp->look_at_all |= err != 0;
+	return err;
 }

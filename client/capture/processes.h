@@ -9,8 +9,9 @@ struct capture;
 
 /* ---- discover.c ---- */
 
-/* Adds processes that were born since the last look, if any task was. */
-void processes_discover(struct capture *cp);
+/* Adds processes that were born since the last look, if any task was. -errno: not all
+ * could be looked at, and will be the next time. */
+int processes_discover(struct capture *cp);
 
 /* ---- measure.c ---- */
 
