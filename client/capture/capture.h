@@ -231,7 +231,7 @@ bool aspaces_unclaimed(const struct capture *cp); /* is one's process not known?
 
 /* 0; -EAGAIN when all slots are in use; -ESRCH without an agent. */
 int agent_post(struct aspace *sp, const struct agent_cmd *cmd);
-bool agent_is_dead(const struct aspace *sp);
+int agent_is_dead(const struct aspace *sp); /* 1, 0; -errno: that can't be told */
 bool agent_idle(const struct aspace *sp);
 
 /* Take answers of every agent and give them to the core. */

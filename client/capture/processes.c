@@ -24,6 +24,8 @@
 #define POLL_MAX_NS	   50000000ULL
 #define SMALL_BYTES	   MIB(1)
 
+#define UNTOLD "who lives in an address space can't be told: no memory or descriptors are left"
+
 static int has_registered(void *ctx, const struct proc_map *m)
 {
 	(void)ctx;
@@ -37,14 +39,17 @@ static int has_registered(void *ctx, const struct proc_map *m)
  */
 static int lives_in(const struct process *p, const struct aspace *sp)
 {
-	int same = proc_same_space(p->pid, sp->agent.pid);
+	int same = proc_same_space(p->pid, sp->agent.pid), err;
 	pid_t *tids = NULL, *before = NULL;
 	size_t nr = 0, nr_before = 0;
 	struct proc_stat st;
 	bool settled = false;
 
-	if (same || proc_stat(p->pid, &st) || st.state != 'Z' || st.nr_threads < 2)
+	if (same)
 		return same;
+	err = proc_stat(p->pid, &st);
+	if (err || st.state != 'Z' || st.nr_threads < 2)
+		return err == -ESRCH ? 0 : err;
 	while (!same && !settled) {
 		free(before);
 		before = tids;
@@ -62,38 +67,48 @@ static int lives_in(const struct process *p, const struct aspace *sp)
 	return same;
 }
 
-/* Somebody else who still lives in the space, once @gone does not: perhaps made
- * by it a moment ago, and not known yet. */
-static struct process *heir_of(struct capture *cp, const struct aspace *sp,
-			       const struct process *gone)
+/* Not who is gone, or may not be asked: nothing was left to ask with. */
+static bool is_want(int err)
 {
-	if (sp->agent.ring)
-		processes_discover(cp);
-	for (struct process *p = cp->procs; p; p = p->next) {
-		if (p == gone)
-			continue;
-		if (sp->agent.ring ? lives_in(p, sp) == 1 : p->space == sp)
-			return p;
+	return err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+}
+
+/* Somebody else who still lives in the space, once @gone does not: perhaps made
+ * by it a moment ago, and not known yet. -errno: that can't be told. */
+static int find_heir(struct capture *cp, const struct aspace *sp, const struct process *gone,
+		     struct process **heir)
+{
+	int err = sp->agent.ring ? processes_discover(cp) : 0;
+
+	*heir = NULL;
+	for (struct process *p = cp->procs; p && !*heir; p = p->next) {
+		int lives = sp->agent.ring ? lives_in(p, sp) : p->space == sp;
+
+		if (p != gone && lives == 1)
+			*heir = p;
+		else if (p != gone && is_want(lives))
+			err = lives;
 	}
-	return NULL;
+	return *heir ? 0 : err;
 }
 
 static void left_space(struct capture *cp, struct process *p)
 {
 	struct aspace *sp = p->space;
 	struct process *heir;
+	int dead;
 
 	p->space = NULL;
 	if (p->state == PROC_MANAGED)
 		p->state = PROC_SMALL;
 	if (!sp || sp->dead)
 		return;
-	if (agent_is_dead(sp)) {
+	dead = agent_is_dead(sp);
+	if (dead || find_heir(cp, sp, p, &heir)) {
 		/* Who lives in the space can't be told, nor where its pages are. */
-		cp->fatal = "an agent was killed";
+		cp->fatal = dead == 1 ? "an agent was killed" : UNTOLD;
 		return;
 	}
-	heir = heir_of(cp, sp, p);
 	if (heir) {
 		heir->borrows = false;
 		heir->space = sp;
@@ -149,23 +164,31 @@ static void check_space(struct capture *cp, struct process *p)
 	}
 	/* In this order: see agent_is_dead(). */
 	if (p->space && p->space->agent.ring && lives_in(p, p->space) == 0 &&
-	    !agent_is_dead(p->space))
+	    agent_is_dead(p->space) == 0)
 		left_space(cp, p);
 }
 
 /* The process ended while its agent was being placed. */
 static void adopt_or_bury(struct capture *cp, struct aspace *sp)
 {
-	for (struct process *p = cp->procs; p; p = p->next)
-		if (!p->space && lives_in(p, sp) == 1) {
-			p->space = sp;
-			p->state = PROC_MANAGED;
-			sp->pid = p->pid;
-			return;
-		}
-	if (agent_is_dead(sp))
+	bool untold = cp->look_at_all;
+	int dead;
+
+	for (struct process *p = cp->procs; p; p = p->next) {
+		int lives = p->space ? 0 : lives_in(p, sp);
+
+		untold |= is_want(lives);
+		if (lives != 1)
+			continue;
+		p->space = sp;
+		p->state = PROC_MANAGED;
+		sp->pid = p->pid;
+		return;
+	}
+	dead = untold ? -ENOMEM : agent_is_dead(sp);
+	if (dead == 1)
 		cp->fatal = "an agent was killed";
-	else
+	else if (!dead) /* else it is asked again */
 		aspace_gone(cp, sp);
 }
 

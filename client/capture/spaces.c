@@ -103,22 +103,22 @@ struct aspace *aspace_new(struct capture *cp, int uffd, pid_t pid)
 
 /* A task lets go of its memory first and is seen to end later: one without
  * memory is as good as dead, and comparing it with anybody says nothing. */
-bool agent_is_dead(const struct aspace *sp)
+int agent_is_dead(const struct aspace *sp)
 {
 	struct pollfd p = {.fd = sp->agent.pidfd, .events = POLLIN};
 	uint64_t virt_bytes, anon_bytes;
 	int fd, err;
 
 	if (!sp->agent.ring)
-		return false;
+		return 0;
 	if (poll(&p, 1, 0) > 0)
-		return true;
+		return 1;
 	fd = proc_open_statm(sp->agent.pid);
 	if (fd < 0)
-		return true;
+		return fd == -ESRCH ? 1 : fd;
 	err = proc_statm(fd, &virt_bytes, &anon_bytes);
 	close(fd);
-	return err != 0;
+	return err == -ESRCH ? 1 : err;
 }
 
 int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent, int wake_fd)
@@ -310,7 +310,7 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 			log_debug("agent: a move ended early err=%d", got->err);
 		if (got->err == -EIO || !scratch_a_is_empty(sp, cmd->half))
 			cp->fatal = why_stuck(sp);
-		if (only_what_is_there(sp, cmd, &got->moved) && !agent_is_dead(sp))
+		if (only_what_is_there(sp, cmd, &got->moved) && agent_is_dead(sp) != 1)
 			cp->fatal = why_stuck(sp);
 		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->busy, &got->invalid,
 			   got->overtaken);
@@ -318,7 +318,7 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 	case AGENT_TAKE:
 		took = got->moved;
 		err = only_what_is_there(sp, cmd, &got->moved);
-		if ((err || memcmp(&took, &got->moved, sizeof(took))) && !agent_is_dead(sp))
+		if ((err || memcmp(&took, &got->moved, sizeof(took))) && agent_is_dead(sp) != 1)
 			cp->fatal = "what an agent took is not in scratch";
 		take_answered(cp, sp, cmd, got);
 		break;
