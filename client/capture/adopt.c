@@ -204,7 +204,7 @@ static int adopt_space(struct capture *cp, struct aspace *sp)
 {
 	bool known = core_space_known(cp->core, sp->id), has_agent = sp->agent.ring;
 	const struct journal *j = cp->journal;
-	int err = 0;
+	int err = 0, watch;
 
 	sp->agent.ring = NULL;
 	sp->keep = NULL;
@@ -243,8 +243,11 @@ static int adopt_space(struct capture *cp, struct aspace *sp)
 		err = adopt_agent(cp, sp);
 	if (sp->pid || has_agent)
 		sp->pagemap_fd = proc_open_pagemap(has_agent ? sp->agent.pid : sp->pid);
-	if (!err)
-		err = aspace_watch(cp, sp);
+	if (!err && sp->pagemap_fd < 0 && sp->pagemap_fd != -ESRCH && (sp->pid || has_agent))
+		err = err_set(sp->pagemap_fd, "a space's pages can't be looked at: %s",
+			      strerror(-sp->pagemap_fd));
+	if (!err && (watch = aspace_watch(cp, sp)))
+		err = err_set(watch, "a space can't be watched: %s", strerror(-watch));
 	if (err)
 		return err;
 	if (has_agent && !sp->unproven)
