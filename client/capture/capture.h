@@ -245,7 +245,7 @@ void agents_drop(struct capture *cp);
 /* An event of the space is unread. If it is a fork, look now, while the thread
  * that forked still waits, at what the child does not get. */
 void aspace_before_read(struct capture *cp, struct aspace *sp);
-void aspace_note_wiped(struct aspace *sp);
+int aspace_note_wiped(struct aspace *sp);
 void aspace_after_read(struct aspace *sp);
 
 /* The space shares its present pages with a fork: have the first write to each

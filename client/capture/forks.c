@@ -35,17 +35,22 @@ void aspace_before_read(struct capture *cp, struct aspace *sp)
 	if (!sp->pid)
 		sp->pid = aspace_find_pid(cp, sp);
 	if (sp->pid && proc_in_fork(sp->pid) != 0)
-		aspace_note_wiped(sp);
+		aspace_note_wiped(sp); /* where it fails: once more when the message is read */
 }
 
-void aspace_note_wiped(struct aspace *sp)
+int aspace_note_wiped(struct aspace *sp)
 {
 	pid_t pid = sp->agent.ring ? sp->agent.pid : sp->pid;
+	int err;
 
-	if (!pid || sp->wiped_known)
-		return;
+	if (sp->wiped_known)
+		return 0;
+	if (!pid)
+		return -ENOENT;
 	sp->nr_wiped = 0;
-	sp->wiped_known = proc_smaps_each(pid, note_wiped, sp) == 0;
+	err = proc_smaps_each(pid, note_wiped, sp);
+	sp->wiped_known = !err;
+	return err;
 }
 
 void aspace_after_read(struct aspace *sp)

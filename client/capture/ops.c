@@ -303,14 +303,15 @@ static int not_inherited(void *ctx, space_id parent)
 {
 	struct capture *cp = ctx;
 	struct aspace *sp = living(ctx, parent);
+	int err;
 
 	if (!sp)
 		return -ESRCH;
 	if (!sp->pid)
 		sp->pid = aspace_find_pid(cp, sp);
-	aspace_note_wiped(sp);
-	if (!sp->wiped_known)
-		return uffd_alive(sp->uffd) ? -ENOENT : -ESRCH;
+	err = aspace_note_wiped(sp);
+	if (err)
+		return uffd_alive(sp->uffd) ? (err == -ESRCH ? -ENOENT : err) : -ESRCH;
 	for (size_t i = 0; i < sp->nr_wiped; i++)
 		core_not_inherited(cp->core, sp->wiped[i].start, sp->wiped[i].end);
 	return 0;
