@@ -156,7 +156,10 @@ int aspace_register(struct capture *cp, struct aspace *sp)
 	err = proc_maps_each(pid, register_one, &w);
 	if (!err)
 		err = register_row(&w);
-	return err ? err : tell_core(&w);
+	if (!err)
+		err = tell_core(&w);
+	sp->maps_dirty |= err != 0; /* what is registered and not told is found again */
+	return err;
 }
 
 struct real {
