@@ -81,15 +81,17 @@ static int make_task(struct injection *inj)
 	return open_pidfd(tid, &inj->out->pidfd);
 }
 
-/* Unmapping registered memory would wait for somebody to read the event. */
+/* Unmapping registered memory would wait for somebody to read the event. Each on its own:
+ * newer kernels refuse a range of which a part is registered with another userfaultfd. */
 static void unregister_scratch(const struct injection *inj)
 {
-	struct uffdio_range own = {inj->own_start, inj->own_end - inj->own_start};
+	struct uffdio_range a = {inj->scratch_a, SCRATCH_BYTES};
+	struct uffdio_range b = {inj->scratch_b, SCRATCH_BYTES};
 
 	if (inj->out->uffd_job >= 0)
-		ioctl(inj->out->uffd_job, UFFDIO_UNREGISTER, &own);
+		ioctl(inj->out->uffd_job, UFFDIO_UNREGISTER, &a);
 	if (inj->out->uffd_scratch >= 0)
-		ioctl(inj->out->uffd_scratch, UFFDIO_UNREGISTER, &own);
+		ioctl(inj->out->uffd_scratch, UFFDIO_UNREGISTER, &b);
 }
 
 /* What was mapped goes, and the dead task is taken from among the process's

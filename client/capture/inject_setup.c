@@ -24,14 +24,13 @@
 #include "common/base/err.h"
 #include "common/compat.h"
 
-#define SCRATCH_BYTES (AGENT_HALVES * CHUNK_BYTES)
-#define OWN_BYTES     (2 * SCRATCH_BYTES + 2 * CHUNK_BYTES)
-#define CODE_BYTES    (2 * PAGE_BYTES)
-#define STACK_BYTES   (4 * PAGE_BYTES)
-#define BUFFER_BYTES  PAGE_BYTES
-#define RING_BYTES    PAGE_BYTES
-#define SMALL_BYTES   (CODE_BYTES + STACK_BYTES + BUFFER_BYTES + RING_BYTES)
-#define AGENT_FILES   64U
+#define OWN_BYTES    (2 * SCRATCH_BYTES + 2 * CHUNK_BYTES)
+#define CODE_BYTES   (2 * PAGE_BYTES)
+#define STACK_BYTES  (4 * PAGE_BYTES)
+#define BUFFER_BYTES PAGE_BYTES
+#define RING_BYTES   PAGE_BYTES
+#define SMALL_BYTES  (CODE_BYTES + STACK_BYTES + BUFFER_BYTES + RING_BYTES)
+#define AGENT_FILES  64U
 #define JOB_FEATURES                                                                      \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | \
 	 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_THREAD_ID)
@@ -42,7 +41,7 @@ _Static_assert(sizeof(struct agent_boot) <= BUFFER_BYTES, "the buffer is one pag
 
 struct setup {
 	struct injection *inj;
-	uint64_t code, stack_top, buffer, ring, scratch_a, scratch_b;
+	uint64_t code, stack_top, buffer, ring;
 	int sock; /* our end of the pair */
 	struct agent_boot boot;
 };
@@ -95,8 +94,8 @@ static int reserve(struct setup *s)
 	s->inj->own_start = (uint64_t)at;
 	s->inj->own_end = (uint64_t)at + OWN_BYTES;
 	first = ((uint64_t)at + SMALL_BYTES + CHUNK_BYTES - 1) & ~(CHUNK_BYTES - 1);
-	s->scratch_a = first;
-	s->scratch_b = first + SCRATCH_BYTES;
+	s->inj->scratch_a = first;
+	s->inj->scratch_b = first + SCRATCH_BYTES;
 	s->code = first - SMALL_BYTES;
 	s->stack_top = s->code + CODE_BYTES + STACK_BYTES;
 	s->buffer = s->stack_top;
@@ -136,7 +135,7 @@ static int write_code(struct setup *s)
 	b->own_start = s->inj->own_start;
 	b->own_bytes = OWN_BYTES;
 	b->ring = s->ring;
-	b->scratch = s->scratch_a;
+	b->scratch = s->inj->scratch_a;
 	b->scratch_bytes = 2 * SCRATCH_BYTES;
 	b->nr_passed = s->inj->args->uffd_job >= 0 ? NR_PASSED : PASS_UFFD_JOB;
 	memcpy(b->name, AGENT_NAME, sizeof(AGENT_NAME));
@@ -286,9 +285,9 @@ static int open_userfaultfds(struct setup *s)
 	if (!ret)
 		ret = negotiate(s, out->uffd_scratch, move);
 	if (!ret)
-		ret = register_missing(s, out->uffd_job, s->scratch_a);
+		ret = register_missing(s, out->uffd_job, s->inj->scratch_a);
 	if (!ret && !no_move) /* else the agent writes there itself */
-		ret = register_missing(s, out->uffd_scratch, s->scratch_b);
+		ret = register_missing(s, out->uffd_scratch, s->inj->scratch_b);
 	return ret;
 }
 
@@ -302,8 +301,8 @@ static void write_ring(const struct setup *s)
 	ring->wake_fd = s->boot.fd[PASS_WAKE];
 	ring->done_fd = s->boot.fd[PASS_DONE];
 	ring->target_pidfd = s->boot.fd[PASS_TARGET];
-	ring->scratch_a = s->scratch_a;
-	ring->scratch_b = s->scratch_b;
+	ring->scratch_a = s->inj->scratch_a;
+	ring->scratch_b = s->inj->scratch_b;
 	ring->own_start = s->inj->own_start;
 	ring->own_end = s->inj->own_end;
 	ring->code_start = s->code;
