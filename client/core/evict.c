@@ -188,6 +188,14 @@ static void nothing_left(struct core *c)
 			}
 		}
 	}
+}
+
+/* However many chunks are looked at each time, and whatever they say. */
+static void check_stuck(struct core *c)
+{
+	struct state *st = c->st;
+	uint64_t now = c->b.env->now_ns(c->b.env_ctx);
+
 	if (!st->nr_waiting)
 		st->moved_ns = now;
 	else if (now - st->moved_ns > STUCK_NS && !st->nr_writing && !st->nr_fetching)
@@ -212,7 +220,10 @@ bool evict_run(struct core *c)
 		evict_queued(c, &scans);
 	if (c->plan.va)
 		return true;
-	if (scans && !c->st->moving_pages && evict_target_bytes(c))
+	if (c->st->moving_pages || !evict_target_bytes(c))
+		return false;
+	if (scans)
 		nothing_left(c);
+	check_stuck(c);
 	return false;
 }

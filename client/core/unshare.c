@@ -72,13 +72,17 @@ void unshare_run(struct core *c)
 	/* Mostly there is none, and the rest is not looked at. */
 	while ((s = lowest_pending(c)) && chunks_under_way(c) < most_chunks(c)) {
 		uint64_t va = s->share_va;
+		int err;
 
 		s->share_va = 0;
-		if (ask_agent(c, s, va)) {
+		err = ask_agent(c, s, va);
+		if (err) {
 			struct chunk *ch = chunk_find(c, s, va);
 
 			s->populating = false;
-			if (ch) /* tried again when its turn comes */
+			/* Tried again when its turn comes; at the next sweep where it can't be
+			 * looked at, or others would wait for it for ever. */
+			if (ch && (err == -EAGAIN || err == -ENOENT))
 				ch->populated = false;
 			continue;
 		}
