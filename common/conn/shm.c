@@ -137,7 +137,10 @@ ssize_t shm_recv(int fd, void *buf, size_t max_bytes, int *got_fd)
 		close(came);
 	if (n == 0)
 		return -EPIPE;
-	return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : -EBADMSG;
+	if (msg.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
+	/* Cut off without one that came: there was no number for it. */
+	return msg.msg_flags & MSG_CTRUNC && allowed && nr_fds < allowed ? -EMFILE : -EBADMSG;
 }
 
 static int wait_for(int fd, short events, uint64_t deadline_ns)
