@@ -208,9 +208,13 @@ int meminfo_read(const struct memgroup *g, struct meminfo *out)
 {
 	uint64_t kib[3];
 
+	errno = 0;
 	if (!read_numbers("/proc/meminfo", "MemTotal:", &kib[0]) ||
 	    !read_numbers("/proc/meminfo", "MemAvailable:", &kib[1]))
-		return err_set(-ENODATA, "/proc/meminfo: no MemTotal or MemAvailable: mount /proc");
+		return errno && errno != ENOENT
+			       ? err_set(-errno, "/proc/meminfo: %s", strerror(errno))
+			       : err_set(-ENODATA,
+					 "/proc/meminfo: no MemTotal or MemAvailable: mount /proc");
 	read_numbers("/proc/meminfo", "SwapTotal:", &kib[2]);
 	*out = (struct meminfo){.total_bytes = kib[0] << 10,
 				.available_bytes = kib[1] << 10,
