@@ -340,8 +340,8 @@ static void manage_large(struct capture *cp)
 			refuse(cp, p, why);
 			continue;
 		}
-		/* Forked off one of ours: it has a space already. */
-		if (aspaces_unclaimed(cp) && proc_smaps_each(p->pid, has_registered, NULL) == 1)
+		/* Forked off one of ours, as far as can be told: it has a space already. */
+		if (aspaces_unclaimed(cp) && proc_smaps_each(p->pid, has_registered, NULL))
 			continue;
 		if (is_managed_already(cp, p))
 			continue;
