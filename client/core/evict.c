@@ -144,16 +144,32 @@ static void evict_queued(struct core *c, unsigned int *scans)
 	}
 }
 
+/* However many chunks are looked at each time, and whatever they say. */
+static void check_stuck(struct core *c)
+{
+	struct state *st = c->st;
+	uint64_t now = c->b.env->now_ns(c->b.env_ctx);
+
+	if (!st->nr_waiting)
+		st->moved_ns = now;
+	else if (now - st->moved_ns > STUCK_NS && !st->nr_writing && !st->nr_fetching)
+		core_lost(c, LOSS_CAP, (space_id){0}, 0, -ENOMEM);
+}
+
 /* Ask for what was planned in the run before. True: it is on its way. */
 static bool evict_planned(struct core *c)
 {
 	struct space *s = space_find(c, c->plan.space);
 	struct chunk *ch;
 	bool moves = false;
+	int nr;
 
 	if (s && !s->gone && space_can_move(c, s)) {
 		ch = chunk_make(c, s, c->plan.va); /* its own may have been tidied away */
-		moves = ch && chunk_move(c, s, ch) > 0;
+		nr = ch ? chunk_move(c, s, ch) : -ENOMEM;
+		moves = nr > 0;
+		if (nr < 0 && nr != -EAGAIN)
+			check_stuck(c);
 		if (moves && c->plan.swept)
 			s->sweep_va = ch->va + CHUNK_BYTES;
 		if (moves && s->made_va == ch->va && !ch->queued) /* not only a part of it */
@@ -188,18 +204,6 @@ static void nothing_left(struct core *c)
 			}
 		}
 	}
-}
-
-/* However many chunks are looked at each time, and whatever they say. */
-static void check_stuck(struct core *c)
-{
-	struct state *st = c->st;
-	uint64_t now = c->b.env->now_ns(c->b.env_ctx);
-
-	if (!st->nr_waiting)
-		st->moved_ns = now;
-	else if (now - st->moved_ns > STUCK_NS && !st->nr_writing && !st->nr_fetching)
-		core_lost(c, LOSS_CAP, (space_id){0}, 0, -ENOMEM);
 }
 
 bool evict_run(struct core *c)
