@@ -36,6 +36,8 @@ static const char *loss_text(enum core_loss why)
 		return "the cap is reached and nothing more can leave this machine (locked, "
 		       "pinned, "
 		       "shared or unmanaged memory): raise --local";
+	case LOSS_MEMORY:
+		return "this machine has no memory to put a page back into";
 	case LOSS_INTERNAL:
 		break;
 	}

@@ -14,6 +14,7 @@ enum core_loss {
 	LOSS_SPACE,    /* a space could not be followed (fork, prune) */
 	LOSS_FULL,     /* no slot left and the cap leaves no room */
 	LOSS_CAP,      /* nothing can leave and the cap is reached */
+	LOSS_MEMORY,   /* the kernel has none to put a page back with */
 	LOSS_INTERNAL, /* out of record memory */
 };
 

@@ -72,6 +72,7 @@ static void answered(struct core *c, struct space *s, uint64_t since_ns, uint64_
 	uint64_t ns = now_ns(c) - since_ns;
 
 	++*kind;
+	st->no_memory_ns = 0;
 	s->stats.faults++;
 	hist_add(&st->stats.fault_ns, ns);
 	if (kind == &st->stats.faults_remote)
@@ -80,6 +81,21 @@ static void answered(struct core *c, struct space *s, uint64_t since_ns, uint64_
 }
 
 /* Nothing was filled: what that means for the thread that waits. */
+#define NO_MEMORY_NS 10000000000ULL
+
+/* It is tried again; for want of memory not for ever, when nothing else is answered. */
+static void refused(struct core *c, const struct waiting *w, int err)
+{
+	uint64_t now = now_ns(c), *since = &c->st->no_memory_ns;
+
+	if (err == -ENOMEM && !*since)
+		*since = now;
+	if (err == -ENOMEM && now - *since > NO_MEMORY_NS && now - w->since_ns > NO_MEMORY_NS)
+		core_lost(c, LOSS_MEMORY, w->space, w->va, err);
+	else
+		fault_wait(c, w);
+}
+
 static void not_filled(struct core *c, const struct waiting *w, int err)
 {
 	switch (err) {
@@ -91,7 +107,7 @@ static void not_filled(struct core *c, const struct waiting *w, int err)
 	case -ESRCH:
 		break;
 	default: /* -EAGAIN: an event comes first; -ENOMEM */
-		fault_wait(c, w);
+		refused(c, w, err);
 	}
 }
 
@@ -253,12 +269,14 @@ int frame_install(struct core *c, uint32_t f)
 		break;
 	default:
 		if (waited)
-			fault_wait(c, &(struct waiting){.space = s->id,
-							.tid = tid,
-							.va = va,
-							.since_ns = since_ns,
-							.told = true,
-							.hint = hint});
+			refused(c,
+				&(struct waiting){.space = s->id,
+						  .tid = tid,
+						  .va = va,
+						  .since_ns = since_ns,
+						  .told = true,
+						  .hint = hint},
+				err);
 	}
 	return err;
 }
