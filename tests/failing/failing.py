@@ -8,9 +8,11 @@ there is a run for each of them. The job ends as without rmem, or rmem ends with
 why; nobody dies of a signal, nothing hangs, nothing is left."""
 
 import argparse
+import json
 import os
 import random
 import signal
+import subprocess
 import time
 
 from fail_nth import HITS, KINDS, Control
@@ -19,7 +21,7 @@ from rmemtest import MIB, Failure, Run, TcpServer, check, main, native
 CAP_MIB, REMOTE_MIB = 16, 256
 END_S = 40  # later than any time limit that rmem has for itself
 JOB = ("fork_cow", "48")
-MAPS = ("fuzz_maps", "40", "1")
+MAPS = ("mremap_modes", "48")
 
 
 class Part:
@@ -79,8 +81,34 @@ def reason(said):
     return lines[-1] if lines else ""
 
 
+def faults_answered(run, rmem):
+    """So far, or None where nobody can be asked."""
+    done = subprocess.run([rmem, "stat", str(run.proc.pid), "--json"], timeout=END_S,
+                          env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=False)
+    try:
+        counts = next(r["faults"] for r in json.loads(done.stdout)
+                      if r["supervisor_pid"] == run.proc.pid)
+    except (ValueError, KeyError, StopIteration):
+        return None
+    return counts["zero"] + counts["standby"] + counts["remote"]
+
+
+def is_slow(run, rmem):
+    """Late, but faults are answered: where one call fails for ever others may go on."""
+    before = faults_answered(run, rmem)
+    time.sleep(2)
+    return run.proc.poll() is None and before is not None and before < faults_answered(run, rmem)
+
+
 def judge(run, control, rmem, want, may_die):
-    status = run.wait(END_S)
+    try:
+        status = run.wait(END_S)
+    except Failure:
+        control.no_crash(rmem)
+        if is_slow(run, rmem):
+            return "slow"
+        raise
     said, out = run.stderr, run.stdout
     control.no_crash(rmem)
     died = said.count("killed by signal")
@@ -106,11 +134,11 @@ def one(args, part, control, servers, want):
 
 class Tally:
     def __init__(self):
-        self.sites = self.tried = self.reached = self.stopped = 0
+        self.sites = self.tried = self.reached = self.stopped = self.slow = 0
         self.failures = []
 
     def add(self, other):
-        for name in ("sites", "tried", "reached", "stopped"):
+        for name in ("sites", "tried", "reached", "stopped", "slow"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.failures += other.failures
 
@@ -165,11 +193,13 @@ def each_site(args, part, kind, want, rng, end):
                 print(f"FAILED: {e}", flush=True)
                 continue
             tally.reached += reached
-            tally.stopped += how != "right"
+            tally.stopped += how.startswith("stopped")
+            tally.slow += how == "slow"
             if args.verbose:
                 print(f"  {nth}{'+' if every else ''} {site.where(args.rmem)}: {how}", flush=True)
     print(f"{part}, {KINDS[kind]}: {tally.sites} sites, {tally.tried} failures tried, "
-          f"{tally.reached} reached, {tally.stopped} stopped the job", flush=True)
+          f"{tally.reached} reached, {tally.stopped} stopped the job, {tally.slow} slow",
+          flush=True)
     return tally
 
 
@@ -210,7 +240,7 @@ def run():
     a.listings = 3 if a.long else 1
     total = run_parts(a, random.Random(a.seed))
     print(f"seed {a.seed}: {total.sites} call sites, {total.tried} failures tried, "
-          f"{total.reached} reached, {total.stopped} stopped the job, "
+          f"{total.reached} reached, {total.stopped} stopped the job, {total.slow} slow, "
           f"{len(total.failures)} ended wrong")
     check(not total.failures, f"{len(total.failures)}, the first:\n{(total.failures or [''])[0]}")
     return 0
