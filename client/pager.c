@@ -315,8 +315,11 @@ int pager_main(const struct pager_args *args)
 	struct pager *p = calloc(1, sizeof(*p));
 	int err = 0;
 
-	if (!p)
+	err_clear(); /* what was said before the fork is nobody's reason here */
+	if (!p) {
+		ctl_send(args->ctl_fd, CTL_FAILED, 0, "no memory for the pager");
 		return EXIT_FAILURE;
+	}
 	p->args = args;
 	p->cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
 	log_set_sink(log_to_supervisor, p);

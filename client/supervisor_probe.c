@@ -133,7 +133,9 @@ int probe_pagemap_scan(void)
 		return err_set(-errno, "/proc/self/pagemap: %s: mount /proc", strerror(errno));
 	err = ioctl(fd, PAGEMAP_SCAN, &arg) < 0 ? -errno : 0;
 	close(fd);
-	return err;
+	return err && err != -ENOTTY
+		       ? err_set(err, "/proc/self/pagemap can't be scanned: %s", strerror(-err))
+		       : err;
 }
 
 int probe_open_device(int *fd)

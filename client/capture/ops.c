@@ -257,7 +257,7 @@ static int copy_out(void *ctx, space_id id, unsigned int half, const pageset *se
 	got = process_vm_readv(sp->agent.pid, to, nr_to, from, nr_from, 0);
 	if (got == (ssize_t)bytes)
 		return 0;
-	return got < 0 && errno == ESRCH ? -ESRCH : -EIO;
+	return got < 0 ? -errno : -EIO;
 }
 
 static void drop(void *ctx, space_id id, unsigned int half)
