@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/pager.h"
 #include "common/base/err.h"
@@ -50,7 +51,7 @@ void pager_lose(struct pager *p, const char *text)
 		return;
 	p->lost = true;
 	if (ctl_send(p->args->ctl_fd, CTL_LOST, 0, "%s", text))
-		exit(EXIT_FAILURE); /* it is seen to end, if nothing else */
+		_exit(EXIT_FAILURE); /* it is seen to end, if nothing else */
 }
 
 static void env_lost(void *ctx, enum core_loss why, space_id sp, uint64_t va, int err)
