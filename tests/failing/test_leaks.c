@@ -33,6 +33,7 @@
 #include "client/capture/proc.h"
 #include "client/jobtree.h"
 #include "client/record.h"
+#include "client/servers.h"
 #include "client/session.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
@@ -196,18 +197,16 @@ static void stores(void **state)
 
 static int open_pool(const char *text)
 {
-	struct store_keep keep[RUN_MAX_SERVERS] = {0};
+	static struct servers_joined none;
+	struct handover node[HANDOVER_NODES] = {0};
 	struct run_config cfg = {.nr_servers = 2, .remote_bytes = MIB(8)};
 	struct store *s = NULL;
 	int err;
 
 	cfg.server[0] = cfg.server[1] = text;
-	err = session_open_store(&cfg, -1, keep, &s);
+	err = servers_open(&cfg, -1, &none, node, &s);
 	if (!err)
 		s->ops->close(s);
-	for (unsigned int i = 0; i < RUN_MAX_SERVERS; i++)
-		if (keep[i].used)
-			close(keep[i].fd); /* another pager's */
 	return err;
 }
 
