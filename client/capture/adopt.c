@@ -167,6 +167,17 @@ static int adopt_agent(struct capture *cp, struct aspace *sp)
 	return 0;
 }
 
+/* A fork of which the core has not heard will be given in again. */
+static bool is_in_journal(const struct capture *cp, const struct aspace *sp)
+{
+	const struct journal *j = cp->journal;
+
+	for (uint32_t i = 0; j->nr && i < JOURNAL_MSGS && j->msg[i].event; i++)
+		if (j->msg[i].event == UFFD_EVENT_FORK && (int)j->msg[i].arg.fork.ufd == sp->uffd)
+			return true;
+	return false;
+}
+
 /* Its memory lives as long as its agent. What that was asked for is answered, or the core
  * would wait with the rest. */
 static void bury(struct capture *cp, struct aspace *sp)
@@ -174,6 +185,7 @@ static void bury(struct capture *cp, struct aspace *sp)
 	static const pageset none;
 	bool asked[CORE_HALVES], populates = core_awaits_populate(cp->core, sp->id);
 	struct proc_stat st;
+	int uffd = sp->uffd;
 
 	if (sp->agent.pid && !proc_stat(sp->agent.pid, &st) && !strcmp(st.comm, AGENT_NAME))
 		kill(sp->agent.pid, SIGKILL);
@@ -186,18 +198,11 @@ static void bury(struct capture *cp, struct aspace *sp)
 	if (populates)
 		core_populated(cp->core, sp->id, 0, -ESRCH);
 	core_commit(cp->core);
+	if (uffd >= 0 && (sp->dead || !uffd_alive(uffd)) && !is_in_journal(cp, sp)) {
+		sp->uffd = -1;
+		close(uffd);
+	}
 	sp->used = false;
-}
-
-/* A fork of which the core has not heard will be given in again. */
-static bool is_in_journal(const struct capture *cp, const struct aspace *sp)
-{
-	const struct journal *j = cp->journal;
-
-	for (uint32_t i = 0; j->nr && i < JOURNAL_MSGS && j->msg[i].event; i++)
-		if (j->msg[i].event == UFFD_EVENT_FORK && (int)j->msg[i].arg.fork.ufd == sp->uffd)
-			return true;
-	return false;
 }
 
 static int adopt_space(struct capture *cp, struct aspace *sp)

@@ -152,6 +152,8 @@ int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent
 
 void aspace_gone(struct capture *cp, struct aspace *sp)
 {
+	int uffd = sp->uffd;
+
 	if (sp->dead)
 		return;
 	sp->dead = true;
@@ -169,14 +171,14 @@ void aspace_gone(struct capture *cp, struct aspace *sp)
 		if (cmd->op == AGENT_POPULATE)
 			core_populated(cp->core, sp->id, cmd->va, -ESRCH);
 	}
-	epoll_ctl(cp->epoll_fd, EPOLL_CTL_DEL, sp->uffd, NULL);
+	epoll_ctl(cp->epoll_fd, EPOLL_CTL_DEL, uffd, NULL);
+	sp->uffd = -1; /* first: its number may soon be another's, and somebody take over */
 	if (sp->agent.ring) {
 		cp->header->agents--;
 		agent_fini(&sp->agent);
 	} else {
-		close(sp->uffd);
+		close(uffd);
 	}
-	sp->uffd = -1;
 	if (sp->wake_fd >= 0)
 		close(sp->wake_fd);
 	if (sp->pagemap_fd >= 0)
