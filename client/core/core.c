@@ -51,6 +51,8 @@ int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 		c->st->cfg.max_slots = binds->store->nr_slots;
 	c->st->layout = c->st->heap_next = next;
 	c->st->heap_end = arena_bytes - undo_bytes(arena_bytes);
+	if (c->st->heap_end > UINT32_MAX * ARENA_UNIT) /* what a ref can say */
+		c->st->heap_end = UINT32_MAX * ARENA_UNIT;
 	c->st->reserve = cfg->nr_frames / 8 ? cfg->nr_frames / 8 : cfg->nr_frames > 1;
 	frames_init(c);
 	undo_start(arena, cfg->nr_frames * PAGE_BYTES, arena_bytes);

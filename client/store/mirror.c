@@ -17,6 +17,7 @@
 #include "common/base/units.h"
 
 #define RESYNC_DEFAULT MIB(256)
+#define SPARE_MS       1000U
 #define RESUME_MS      1000U /* a copy whose server says nothing then is lost */
 #define BOUNCE_BYTES   ((uint64_t)MIRROR_FLIGHTS * MIRROR_COPIES * PAGE_BYTES)
 
@@ -31,7 +32,7 @@ static struct mirror *to_mirror(struct store *s)
  * one finds nothing to do: to set it costs more than it does. */
 static void set_timer(struct mirror *m, bool may_end)
 {
-	bool on = m->nr_active || mirror_live(m) < m->nr || (m->ticking && !may_end);
+	bool on = m->nr_active || mirror_live(m) < m->wanted || (m->ticking && !may_end);
 	struct itimerspec t = {{0, on ? MIRROR_TICK_NS : 0}, {0, on ? MIRROR_TICK_NS : 0}};
 
 	if (on == m->ticking)
@@ -65,7 +66,7 @@ static void note_quick(struct mirror *m)
 static int run(struct mirror *m)
 {
 	flights_run(m);
-	if (mirror_live(m) < m->nr) {
+	if (mirror_live(m) < m->wanted) {
 		probe_look(m);
 		heal_run(m);
 		flights_run(m);
@@ -240,12 +241,24 @@ static int open_copy(struct mirror *m, struct copy *copy)
 	return mirror_watch(m, copy->store);
 }
 
+/* Whether a spare one is there is of no moment before it is needed; but it may be a mistake. */
+static void look_at_spare(struct mirror *m, struct copy *copy)
+{
+	copy->state = COPY_LOST;
+	copy->is_spare = true;
+	if (m->args.probe_kid && m->args.probe_kid(copy->spec, SPARE_MS))
+		log_warn("mirror: the spare one does not answer: %s", err_text(-EIO));
+}
+
 static int open_copies(struct mirror *m)
 {
 	int err = 0;
 
 	for (unsigned int c = 0; c < m->nr && !err; c++)
-		err = open_copy(m, &m->copy[c]);
+		if (c < m->wanted)
+			err = open_copy(m, &m->copy[c]);
+		else
+			look_at_spare(m, &m->copy[c]);
 	return err;
 }
 
@@ -290,15 +303,21 @@ static int allocate(struct mirror *m, bool is_resumed)
 
 static int parse(struct mirror *m, const struct spec *spec)
 {
-	const char *resync = spec_param(spec, "resync");
+	const char *resync = spec_param(spec, "resync"), *copies = spec_param(spec, "copies");
 
 	if (spec->nr_kids < 2 || spec->nr_kids > MIRROR_COPIES)
 		return err_set(-EINVAL,
 			       "store mirror stands before 2 or %u others: write for example "
 			       "mirror(tcp:a,tcp:b)",
 			       MIRROR_COPIES);
-	if (spec->nr_params > (resync ? 1 : 0))
-		return err_set(-EINVAL, "store mirror takes nothing but resync=SIZE, a second");
+	if (spec->nr_params > (resync ? 1U : 0U) + (copies ? 1U : 0U))
+		return err_set(-EINVAL, "store mirror takes nothing but resync=SIZE, a second, and "
+					"copies=2, of three");
+	if (copies && (strcmp(copies, "2") != 0 || spec->nr_kids != 3))
+		return err_set(-EINVAL,
+			       "store mirror: copies=2 of three, the third is spare: write for "
+			       "example mirror(copies=2,tcp:a,tcp:b,tcp:c)");
+	m->wanted = copies ? 2 : (unsigned int)spec->nr_kids;
 	m->resync_bytes = RESYNC_DEFAULT;
 	return resync ? units_parse_size(resync, &m->resync_bytes) : 0;
 }

@@ -4,7 +4,7 @@
  * several stores, its copies:
  *
  *	     lost for good, refused what another took, or late
- *	LIVE --------------------------------------------------> LOST
+ *	LIVE --------------------------------------------------> LOST, or never asked: spare
  *	  ^                                                        | its server answers again:
  *	  |  all that is needed is there                    v a new, empty lease
  *	  +---------------------------------------------------- JOINING
@@ -40,6 +40,7 @@ struct copy {
 	uint64_t read_ns;    /* mean of late */
 	uint32_t heard_tick; /* when it last answered */
 	bool answers;	     /* atomic: lost, but its server has been heard of */
+	bool is_spare;	     /* has not been needed yet */
 };
 
 enum flight_kind {
@@ -69,6 +70,7 @@ struct mirror {
 	struct store_open_args args;
 	struct copy copy[MIRROR_COPIES];
 	unsigned int nr;
+	unsigned int wanted; /* so many of them are to be LIVE */
 	struct handover *handover;
 	struct flight flight[MIRROR_FLIGHTS];
 	uint32_t active[MIRROR_FLIGHTS], nr_active;
@@ -95,6 +97,7 @@ struct mirror {
 	uint64_t resync_slot[MIRROR_RESYNCS];
 	pthread_t prober;
 	bool probing, closing;
+	bool seeks; /* atomic: one that answers is needed */
 };
 
 static inline bool bit_has(const uint64_t *set, uint64_t i)
@@ -128,8 +131,9 @@ unsigned int mirror_live(const struct mirror *m); /* how many */
 
 /* ---- mirror_probe.c ---- */
 
-/* Sees to it that lost copies are looked for. */
+/* Sees to it that lost copies are looked for, until told otherwise. */
 void probe_look(struct mirror *m);
+void probe_rest(struct mirror *m);
 
 /* Waits for the thread that looks. */
 void probe_stop(struct mirror *m);

@@ -407,13 +407,22 @@ static void look_at_clock(struct mirror *m)
 	}
 }
 
+static void hear_all(struct mirror *m)
+{
+	for (unsigned int c = 0; c < m->nr; c++)
+		if (m->copy[c].store && !(m->dying >> c & 1))
+			hear(m, c);
+}
+
 void flights_run(struct mirror *m)
 {
 	uint64_t now = store_now_ns();
 	unsigned int taken;
 
-	/* However long we were away, that was one tick: nobody had time to answer. */
+	/* However long we were away, that was one tick: nobody had time to answer. Who has
+	 * answered meanwhile is not late. */
 	if (now - m->tick_ns >= MIRROR_TICK_NS) {
+		hear_all(m);
 		m->tick_ns = now;
 		m->tick++;
 		look_at_clock(m);
@@ -422,8 +431,6 @@ void flights_run(struct mirror *m)
 		while (m->dying)
 			bury(m, (unsigned int)__builtin_ctz(m->dying));
 		taken = ask_all(m);
-		for (unsigned int c = 0; c < m->nr; c++)
-			if (m->copy[c].store && !(m->dying >> c & 1))
-				hear(m, c);
+		hear_all(m);
 	} while (m->dying || (m->nr_wanted && taken));
 }

@@ -47,7 +47,9 @@ static void join(struct mirror *m, unsigned int c)
 		__atomic_store_n(&copy->answers, false, __ATOMIC_RELEASE);
 		return;
 	}
-	log_warn("mirror: %s is there again, and is filled", copy->name);
+	log_warn("mirror: %s %s, and is filled", copy->name,
+		 copy->is_spare ? "takes the place of another" : "is there again");
+	copy->is_spare = false;
 	copy->store = s;
 	copy->heard_tick = m->tick;
 	m->next_slot = m->resynced = 0;
@@ -130,6 +132,8 @@ static void fill(struct mirror *m, unsigned int c)
 	mirror_hand_over(m);
 	log_warn("mirror: %s is whole again, %llu pages", m->copy[c].name,
 		 (unsigned long long)m->resynced);
+	if (mirror_live(m) >= m->wanted)
+		probe_rest(m);
 }
 
 void heal_run(struct mirror *m)

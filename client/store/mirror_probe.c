@@ -25,7 +25,8 @@ static void *probe(void *arg)
 		for (unsigned int c = 0; c < m->nr; c++) {
 			struct copy *copy = &m->copy[c];
 
-			if (!is_lost(m, c) || __atomic_load_n(&copy->answers, __ATOMIC_ACQUIRE) ||
+			if (!__atomic_load_n(&m->seeks, __ATOMIC_ACQUIRE) || !is_lost(m, c) ||
+			    __atomic_load_n(&copy->answers, __ATOMIC_ACQUIRE) ||
 			    m->args.probe_kid(copy->spec, PROBE_MS))
 				continue;
 			__atomic_store_n(&copy->answers, true, __ATOMIC_RELEASE);
@@ -43,9 +44,18 @@ void probe_look(struct mirror *m)
 
 	for (unsigned int c = 0; c < m->nr; c++)
 		any |= is_lost(m, c);
+	__atomic_store_n(&m->seeks, any, __ATOMIC_RELEASE);
 	if (!any || m->probing || !m->args.probe_kid)
 		return;
 	m->probing = !pthread_create(&m->prober, NULL, probe, m);
+}
+
+/* What was heard is old news when it is needed. */
+void probe_rest(struct mirror *m)
+{
+	__atomic_store_n(&m->seeks, false, __ATOMIC_RELEASE);
+	for (unsigned int c = 0; c < m->nr; c++)
+		__atomic_store_n(&m->copy[c].answers, false, __ATOMIC_RELEASE);
 }
 
 void probe_stop(struct mirror *m)

@@ -56,6 +56,11 @@ void probe_look(struct mirror *m)
 			m->copy[c].answers = !m->args.probe_kid(m->copy[c].spec, 1);
 }
 
+void probe_rest(struct mirror *m)
+{
+	(void)m;
+}
+
 void probe_stop(struct mirror *m)
 {
 	(void)m;

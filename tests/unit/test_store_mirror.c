@@ -61,7 +61,7 @@ static int end(void **state)
 {
 	(void)state;
 	m->ops->close(m);
-	assert_false(kid[0].open || kid[1].open);
+	assert_false(kid[0].open || kid[1].open || kid[2].open);
 	return 0;
 }
 
@@ -467,6 +467,38 @@ static void a_write_that_only_who_joins_took_is_refused(void **state)
 	read_one(6, 89);
 }
 
+/* ---- one that is spare ---- */
+
+static void a_spare_one_takes_the_place_of_a_lost_one(void **state)
+{
+	(void)state;
+	m->ops->close(m);
+	memset(left, 0, sizeof(left));
+	assert_int_equal(try_open("mirror(copies=2,kid:0,kid:1,kid:2)"), 0);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	assert_false(kid[2].open);
+	assert_int_equal(kid[2].writes, 0);
+	lose(0, true);
+	for (uint64_t until = now_ms() + 5000; kid[2].opened < 1 && now_ms() < until; usleep(200))
+		reap();
+	__atomic_store_n(&kid[0].away, false, __ATOMIC_RELEASE); /* too late: two are enough */
+	for (unsigned int i = 0; i < SLOTS; i += 2)
+		write_one(i, i + 1001);
+	for (uint64_t until = now_ms() + 600; now_ms() < until; usleep(200))
+		reap();
+	assert_false(kid[0].open);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[2].word[i], i % 2 ? i + 1 : i + 1001);
+	lose(1, true);
+	reap();
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i % 2 ? i + 1 : i + 1001);
+	for (uint64_t until = now_ms() + 5000; !kid[0].open && now_ms() < until; usleep(200))
+		reap();
+	assert_true(kid[0].open); /* and now it is the spare one */
+}
+
 /* ---- another process ---- */
 
 /* This one was killed: it closes nothing, and what it had asked for is not done. */
@@ -559,6 +591,8 @@ static void what_is_wrong_is_said(void **state)
 		{"mirror(kid:0)", "2 or 3 others"},
 		{"mirror(resync=x,kid:0,kid:1)", "'x' is not a size"},
 		{"mirror(speed=1,kid:0,kid:1)", "nothing but resync"},
+		{"mirror(copies=1,kid:0,kid:1,kid:2)", "the third is spare"},
+		{"mirror(copies=2,kid:0,kid:1)", "the third is spare"},
 		{"mirror", "2 or 3 others"},
 	};
 	struct store *was = m;
@@ -593,6 +627,7 @@ int main(void)
 		TEST(a_copy_that_is_lost_again_while_it_is_filled),
 		TEST(a_page_that_nobody_can_read_keeps_a_copy_from_joining),
 		TEST(a_write_that_only_who_joins_took_is_refused),
+		TEST(a_spare_one_takes_the_place_of_a_lost_one),
 		TEST(both_copies_are_gone_on_with),
 		TEST(a_copy_that_was_lost_is_not_believed_by_the_next),
 		TEST(a_copy_that_was_being_filled_is_filled_anew),
