@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/store/mirror.h"
 #include "tests/kid_store.h"
 
 #define SLOTS KID_SLOTS
@@ -508,6 +509,7 @@ static void kill_and_go_on(void)
 	static unsigned int nr;
 
 	assert_true(nr < 16);
+	probe_stop((struct mirror *)m); /* its thread died, too */
 	dead[nr++] = m;
 	assert_ptr_equal(dead[nr - 1], m);
 	for (unsigned int k = 0; k < KIDS; k++)

@@ -261,14 +261,15 @@ static void what_has_left_stays_so_for_the_next_process(void **state)
 {
 	static struct handover node;
 	struct pool_part parts[3] = {{.store = &part[0].store}, {0}, {.store = &part[2].store}};
+	static struct store *dead; /* as it was when its process was killed */
 	struct store *next;
 
 	(void)state;
 	assert_int_equal(store_pool_live(&node, 3), 7);
 	for (int i = 0; i < 3; i++)
 		parts[i].store = &part[i].store;
-	assert_int_equal(store_pool_open(parts, 3, &node, &next), 0);
-	next->ops->leave(next, 1);
+	assert_int_equal(store_pool_open(parts, 3, &node, &dead), 0);
+	dead->ops->leave(dead, 1);
 	while (!__atomic_load_n(&part[1].closed, __ATOMIC_ACQUIRE))
 		usleep(1000);
 	assert_int_equal(store_pool_live(&node, 3), 5);
@@ -279,6 +280,7 @@ static void what_has_left_stays_so_for_the_next_process(void **state)
 	assert_int_equal(next->ops->reap(next, NULL, 0), 0);
 	part[1].fd = eventfd(0, EFD_CLOEXEC);
 	close(next->ops->pollfd(next));
+	free(next); /* and not its parts, which are closed with the pool of all tests */
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, open_pool, close_pool)
