@@ -75,8 +75,11 @@ static int walk_open(struct walk *w)
 		struct proc_stat st;
 
 		err = proc_stat(pid[i], &st);
-		if (err == -ESRCH)
+		/* Who is another user's may not be looked at where /proc is mounted so. */
+		if (err == -ESRCH || err == -EPERM || err == -EACCES) {
+			err = 0;
 			continue;
+		}
 		if (err)
 			break;
 		n->pid = pid[i];
@@ -86,7 +89,7 @@ static int walk_open(struct walk *w)
 		w->nr++;
 	}
 	free(pid);
-	if (!err || err == -ESRCH)
+	if (!err)
 		return 0;
 	free(w->node); /* who was not looked at may be one of the tree */
 	return err;

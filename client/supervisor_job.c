@@ -59,16 +59,19 @@ int job_start(struct supervisor *s)
 	/* What the terminal sent before there was a job has not reached it. Whoever asked to
 	 * end is heard now, and the job, which waits, never begins. */
 	signal_read(s);
-	if (s->phase == PHASE_RUNNING)
+	if (s->phase == PHASE_RUNNING) {
+		s->header->job_pid = pid; /* first: a pager that takes over looks there */
 		err = ctl_send(s->ctl_fd, CTL_JOB, pid, NULL);
+	}
 	if (err)
 		err_set(err, "the pager can't be told of the job: %s", strerror(-err));
 	if (err || s->phase != PHASE_RUNNING) {
+		s->header->job_pid = 0;
 		close(go[1]);
 		close(ex[0]);
 		return err;
 	}
-	s->job_pid = s->header->job_pid = pid;
+	s->job_pid = pid;
 	s->job_started = true;
 	s->job_exec_fd = ex[0];
 	if (write(go[1], "", 1) != 1)

@@ -160,7 +160,7 @@ static int look_at(struct capture *cp, pid_t *pid)
 			return 1;
 	}
 	*pid = 0; /* not looked at again */
-	return err == -ESRCH ? 0 : err;
+	return err == -ESRCH || err == -EPERM || err == -EACCES ? 0 : err;
 }
 
 static int look_at_all(struct capture *cp, pid_t *pids, size_t nr)
