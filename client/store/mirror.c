@@ -98,6 +98,7 @@ static int mirror_submit(struct store *s, const struct store_req *req, unsigned 
 
 	if (err)
 		return err;
+	m->batches++;
 	for (; n < nr && can_take(m, &req[n]); n++) {
 		if (req[n].slot >= m->store.nr_slots) {
 			m->out[m->out_head++ % MIRROR_FLIGHTS] =

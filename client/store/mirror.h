@@ -79,8 +79,8 @@ struct mirror {
 	char *bounce; /* a page for each flight and copy: who is late may still write there */
 	struct store_done out[MIRROR_FLIGHTS];
 	uint32_t out_head, out_tail;
-	uint8_t dying; /* copies found lost, not buried yet */
-	uint64_t reads;
+	uint8_t dying;	  /* copies found lost, not buried yet */
+	uint64_t batches; /* that were handed over by the caller */
 
 	/* time */
 	int epoll_fd, timer_fd, event_fd;

@@ -10,7 +10,7 @@
 #include "common/base/log.h"
 
 #define BATCH 64U
-#define FRESH 64U /* one read in so many goes to another copy than the fastest */
+#define FRESH 64U /* reads of one batch in so many go to another copy than the fastest */
 
 static char *bounce_of(const struct mirror *m, uint32_t i, unsigned int c)
 {
@@ -51,12 +51,13 @@ static unsigned int choose(const struct mirror *m, uint8_t tried)
 	return best;
 }
 
-/* Now and then another one, so that its time is known. */
+/* Now and then another one, so that its time is known: for all of a batch, or neighbours
+ * that are one read would be two. */
 static unsigned int choose_first(struct mirror *m, const struct store_req *req)
 {
 	unsigned int first = choose(m, req->avoid), other;
 
-	if (req->avoid || first == MIRROR_COPIES || ++m->reads % FRESH)
+	if (req->avoid || first == MIRROR_COPIES || m->batches % FRESH)
 		return first;
 	other = choose(m, (uint8_t)(1U << first));
 	return other == MIRROR_COPIES ? first : other;
@@ -227,13 +228,13 @@ static void *buffer(const struct mirror *m, uint32_t i, unsigned int c)
 	return bounce_of(m, i, f->req.op == STORE_READ ? c : 0);
 }
 
-static void asked(struct mirror *m, uint32_t i, unsigned int c)
+static void asked(struct mirror *m, uint32_t i, unsigned int c, uint64_t now_ns)
 {
 	struct flight *f = &m->flight[i];
 
 	want_none(m, f, (uint8_t)(1U << c));
 	f->pending |= (uint8_t)(1U << c);
-	f->asked_ns = store_now_ns();
+	f->asked_ns = now_ns;
 	f->asked_tick = m->tick;
 }
 
@@ -242,12 +243,13 @@ static bool hand_over(struct mirror *m, unsigned int c, const struct store_req *
 		      unsigned int nr, unsigned int *taken)
 {
 	struct store *s = m->copy[c].store;
+	uint64_t now_ns = nr ? store_now_ns() : 0;
 	int n = nr ? s->ops->submit(s, req, nr) : 0;
 
 	if (n < 0)
 		copy_lose(m, c, err_text(n));
 	for (int k = 0; k < n; k++)
-		asked(m, req[k].tag, c);
+		asked(m, req[k].tag, c, now_ns);
 	*taken += n > 0 ? (unsigned int)n : 0;
 	return n == (int)nr;
 }
@@ -296,7 +298,7 @@ static void count_time(struct copy *copy, uint64_t ns)
 	copy->read_ns += ns / 16 - copy->read_ns / 16;
 }
 
-static void heard(struct mirror *m, unsigned int c, const struct store_done *done)
+static void heard(struct mirror *m, unsigned int c, const struct store_done *done, uint64_t now_ns)
 {
 	uint32_t i = done->tag;
 	struct flight *f = &m->flight[i];
@@ -311,7 +313,7 @@ static void heard(struct mirror *m, unsigned int c, const struct store_done *don
 		f->done |= bit;
 	}
 	if (!done->res && f->kind == FLIGHT_READ) {
-		count_time(&m->copy[c], store_now_ns() - f->asked_ns);
+		count_time(&m->copy[c], now_ns - f->asked_ns);
 		if (!f->answered)
 			memcpy(f->req.buf, bounce_of(m, i, c), PAGE_BYTES);
 		want_none(m, f, f->wanted);
@@ -326,14 +328,16 @@ static void hear(struct mirror *m, unsigned int c)
 {
 	struct store *s = m->copy[c].store;
 	struct store_done done[64];
+	uint64_t now_ns;
 	int n = 1;
 
 	while (n > 0 && !(m->dying >> c & 1)) {
 		n = s->ops->reap(s, done, 64);
+		now_ns = n > 0 ? store_now_ns() : 0;
 		if (n < 0)
 			copy_lose(m, c, err_text(n));
 		for (int k = 0; k < n; k++)
-			heard(m, c, &done[k]);
+			heard(m, c, &done[k], now_ns);
 	}
 }
 
