@@ -170,9 +170,10 @@ static struct store_open_args args_for(const struct run_config *cfg, int sock_fd
 		.probe_kid = session_probe_any};
 }
 
-/* Opens the store of @s if it @is_live, and says where its nodes end. */
+/* Opens the store of @s if it @is_live, and says where its nodes end. @is_next: what it goes on
+ * with was handed over; one without that would be new, and empty. */
 static int open_part(const struct server *s, struct store_open_args *args, bool is_live,
-		     struct handover **next, struct pool_part *part)
+		     bool is_next, struct handover **next, struct pool_part *part)
 {
 	struct spec *spec = NULL;
 	int err = s->spec ? spec_parse(s->spec, &spec) : 0;
@@ -183,6 +184,9 @@ static int open_part(const struct server *s, struct store_open_args *args, bool 
 	args->bytes = s->bytes;
 	args->handover = *next;
 	*next += *next ? part->nodes : 0;
+	if (!err && is_live && is_next && !handover_get(part->handover))
+		err = err_set(-EPIPE, "the lease at %s was given up",
+			      s->spec ? s->spec : "the private server");
 	if (!err && is_live)
 		err = s->spec ? session_open_any(spec, args, &part->store)
 			      : store_shm_type.open(NULL, args, &part->store);
@@ -217,7 +221,7 @@ static int open_all(const struct run_config *cfg, int sock_fd, const struct serv
 
 	for (unsigned int i = 0; i < nr && !err; i++) {
 		args.sock_fd = server[i].spec ? -1 : sock_fd;
-		err = open_part(&server[i], &args, live >> i & 1, &next, &part[i]);
+		err = open_part(&server[i], &args, live >> i & 1, is_next, &next, &part[i]);
 		if (err && is_next && may_go(cfg)) { /* it died with the process before */
 			handover_end(part[i].handover, part[i].nodes);
 			err = 0;
@@ -331,7 +335,7 @@ int servers_join(const struct run_config *cfg, const char *spec, uint64_t bytes,
 	server[nr] = (struct server){spec, bytes};
 	next = next_nodes(server, nr, nodes);
 	args.timeout_ms = JOIN_TIMEOUT_MS;
-	err = open_part(&server[nr], &args, true, &next, &part);
+	err = open_part(&server[nr], &args, true, false, &next, &part);
 	if (err)
 		return err;
 	err = nr > 1 || may_go(cfg) ? store_pool_add(*store, &part)

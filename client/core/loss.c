@@ -23,7 +23,7 @@ void page_lost(struct core *c, struct chunk *ch, unsigned int idx, enum core_los
 
 bool slot_is_lost(const struct core *c, uint64_t slot)
 {
-	return c->st->lost_parts >> slot_part(c, slot) & 1;
+	return c->st->lost_parts && c->st->lost_parts >> slot_part(c, slot) & 1;
 }
 
 /* The page in the frame is asked for, and nobody will answer. */

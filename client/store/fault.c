@@ -412,13 +412,11 @@ static int prepare(struct fault_store *f)
 /* Its dice are thrown anew by the next process. */
 static void hand_over(const struct fault_store *f, struct handover *k)
 {
-	const struct handed *kept = handover_get(k);
-	struct handed now = {.used = true}, old = kept ? *kept : (struct handed){0};
+	struct handed now = {.used = true};
 
 	handed_add_fd(&now, f->epoll_fd);
 	handed_add_fd(&now, f->timer_fd);
-	handover_set(k, &now);
-	handed_close(&old);
+	handover_replace(k, &now);
 }
 
 static int fault_open(const struct spec *spec, const struct store_open_args *args,

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <string.h>
 #include <unistd.h>
 
 const struct handed *handover_get(const struct handover *k)
@@ -31,10 +32,33 @@ void handed_add_fd(struct handed *now, int fd)
 	now->fd[now->nr_fds++] = fd;
 }
 
-void handed_close(const struct handed *old)
+static void close_fds(const struct handed *old)
 {
 	for (uint32_t i = 0; i < old->nr_fds; i++)
 		close(old->fd[i]);
+}
+
+void handover_replace(struct handover *k, const struct handed *now)
+{
+	const struct handed *was = handover_get(k);
+	struct handed old = was ? *was : (struct handed){0};
+
+	handover_set(k, now);
+	close_fds(&old);
+}
+
+void handed_set_session(struct handed *now, const struct wire_welcome *w)
+{
+	now->session = w->session;
+	now->slab_bytes = w->slab_bytes;
+	memcpy(now->token, w->token, WIRE_TOKEN_BYTES);
+}
+
+void handed_session(const struct handed *old, struct wire_welcome *w)
+{
+	w->session = old->session;
+	w->slab_bytes = old->slab_bytes;
+	memcpy(w->token, old->token, WIRE_TOKEN_BYTES);
 }
 
 unsigned int handover_nodes(const struct spec *spec)
@@ -73,6 +97,6 @@ void handover_end(struct handover *k, unsigned int nodes)
 			continue;
 		old = *now;
 		handover_set(&k[i], &nothing);
-		handed_close(&old);
+		close_fds(&old);
 	}
 }

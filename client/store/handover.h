@@ -48,8 +48,13 @@ void handover_set(struct handover *k, const struct handed *now);
 /* One more descriptor for whoever comes after. At most HANDOVER_FDS. */
 void handed_add_fd(struct handed *now, int fd);
 
-/* The next process has its own: closes those that @old names. */
-void handed_close(const struct handed *old);
+/* The same in place of what the process before has left, whose descriptors are closed: this
+ * one has its own. Without a place to hand over nothing was left. */
+void handover_replace(struct handover *k, const struct handed *now);
+
+/* A session at a server: what @w says of it, to and from. */
+void handed_set_session(struct handed *now, const struct wire_welcome *w);
+void handed_session(const struct handed *old, struct wire_welcome *w);
 
 /* How many nodes @spec has; NULL, the private server, is one. */
 unsigned int handover_nodes(const struct spec *spec);

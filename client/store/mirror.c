@@ -206,7 +206,7 @@ static int open_fds(struct mirror *m)
 	return watch_fd(m, m->timer_fd) ?: watch_fd(m, m->event_fd);
 }
 
-void mirror_hand_over(struct mirror *m)
+static struct handed to_hand_over(const struct mirror *m)
 {
 	struct handed now = {.used = true, .nr_slots = m->store.nr_slots};
 
@@ -215,6 +215,13 @@ void mirror_hand_over(struct mirror *m)
 	handed_add_fd(&now, m->epoll_fd);
 	handed_add_fd(&now, m->timer_fd);
 	handed_add_fd(&now, m->event_fd);
+	return now;
+}
+
+void mirror_hand_over(struct mirror *m)
+{
+	struct handed now = to_hand_over(m);
+
 	handover_set(m->handover, &now);
 }
 
@@ -271,11 +278,14 @@ static int resume_copies(struct mirror *m, const struct handed *old)
 	m->store.nr_slots = old->nr_slots;
 	for (unsigned int c = 0; c < m->nr; c++) {
 		struct copy *copy = &m->copy[c];
-		int err = old->live >> c & 1 ? open_copy(m, copy) : -EPIPE;
+		/* Good, and not given up by a process in between that did not get to say so:
+		 * what is opened without anything handed over is new, and empty. */
+		bool is_good = old->live >> c & 1 && handover_get(copy->handover);
+		int err = is_good ? open_copy(m, copy) : -EPIPE;
 
 		if (!err)
 			continue;
-		if (old->live >> c & 1)
+		if (is_good)
 			log_warn("mirror: %s is lost (%s)", copy->name, err_text(err));
 		handover_end(copy->handover, handover_nodes(copy->spec));
 		copy->state = COPY_LOST;
@@ -326,9 +336,9 @@ static int parse(struct mirror *m, const struct spec *spec)
 static int mirror_open(const struct spec *spec, const struct store_open_args *args,
 		       struct store **out)
 {
-	const struct handed *kept = handover_get(args->handover);
-	struct handed old = kept ? *kept : (struct handed){0};
+	const struct handed *old = handover_get(args->handover);
 	struct mirror *m = calloc(1, sizeof(*m));
+	struct handed now;
 	int err;
 
 	if (!m)
@@ -347,16 +357,16 @@ static int mirror_open(const struct spec *spec, const struct store_open_args *ar
 	for (unsigned int i = 0; !err && i < spec->nr_kids; i++)
 		err = add_copy(m, spec->kid[i], handover_of_kid(args->handover, spec, i));
 	if (!err)
-		err = kept ? resume_copies(m, &old) : open_copies(m);
+		err = old ? resume_copies(m, old) : open_copies(m);
 	if (!err)
-		err = allocate(m, kept != NULL);
+		err = allocate(m, old != NULL);
 	if (err) {
 		mirror_close(&m->store);
 		return err;
 	}
 	m->store.copies = m->nr;
-	mirror_hand_over(m);
-	handed_close(&old);
+	now = to_hand_over(m);
+	handover_replace(m->handover, &now);
 	*out = &m->store;
 	return 0;
 }

@@ -56,13 +56,20 @@ static unsigned int take_run(const struct pool *p, const struct store_req *req, 
 	return n;
 }
 
-static void hand_over(struct pool *p)
+static struct handed to_hand_over(const struct pool *p)
 {
 	struct handed now = {.used = true};
 
 	for (unsigned int i = 0; i < p->nr; i++)
 		now.live |= (uint32_t)(p->part[i].store != NULL) << i;
 	handed_add_fd(&now, p->poll_fd);
+	return now;
+}
+
+static void hand_over(struct pool *p)
+{
+	struct handed now = to_hand_over(p);
+
 	handover_set(p->handover, &now);
 }
 
@@ -247,9 +254,8 @@ uint32_t store_pool_live(const struct handover *handover, unsigned int nr)
 int store_pool_open(const struct pool_part *part, unsigned int nr, struct handover *handover,
 		    struct store **out)
 {
-	const struct handed *kept = handover_get(handover);
-	struct handed old = kept ? *kept : (struct handed){0};
 	struct pool *p = calloc(1, sizeof(*p));
+	struct handed now;
 	int err = 0;
 
 	if (!p)
@@ -265,8 +271,8 @@ int store_pool_open(const struct pool_part *part, unsigned int nr, struct handov
 		pool_close(&p->store);
 		return err;
 	}
-	hand_over(p);
-	handed_close(&old);
+	now = to_hand_over(p);
+	handover_replace(handover, &now);
 	*out = &p->store;
 	return 0;
 }

@@ -490,15 +490,13 @@ static int open_session(struct rdma_store *r, const struct net_addr *addr,
 /* Descriptors of the device are all of one kind, whosever store had them: verbs_left(). */
 static void hand_over(const struct rdma_store *r, struct handover *k)
 {
-	const struct handed *was = handover_get(k);
-	struct handed now = {.used = true}, old = was ? *was : (struct handed){0};
+	struct handed now = {.used = true};
 
-	rdma_session_hand_over(&r->session, &now);
+	handed_set_session(&now, &r->session.welcome);
 	handed_add_fd(&now, r->epoll_fd);
 	handed_add_fd(&now, r->timer_fd);
 	handed_add_fd(&now, r->event_fd);
-	handover_set(k, &now);
-	handed_close(&old);
+	handover_replace(k, &now);
 }
 
 static int rdma_open_store(const struct spec *spec, const struct store_open_args *args,

@@ -255,9 +255,7 @@ int rdma_session_resume(struct rdma_session *s, const struct net_addr *a, uint64
 {
 	int rc = init(s, a, bytes, timeout_ms, patience_s);
 
-	s->welcome.session = old->session;
-	s->welcome.slab_bytes = old->slab_bytes;
-	memcpy(s->welcome.token, old->token, WIRE_TOKEN_BYTES);
+	handed_session(old, &s->welcome);
 	if (!rc)
 		rc = connect_lane(s, RDMA_URGENT);
 	if (!rc)
@@ -265,13 +263,6 @@ int rdma_session_resume(struct rdma_session *s, const struct net_addr *a, uint64
 	if (rc)
 		rdma_session_close(s);
 	return rc;
-}
-
-void rdma_session_hand_over(const struct rdma_session *s, struct handed *now)
-{
-	now->session = s->welcome.session;
-	now->slab_bytes = s->welcome.slab_bytes;
-	memcpy(now->token, s->welcome.token, WIRE_TOKEN_BYTES);
 }
 
 void rdma_session_close(struct rdma_session *s)

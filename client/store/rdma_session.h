@@ -57,9 +57,6 @@ int rdma_session_resume(struct rdma_session *s, const struct net_addr *a, uint64
 			unsigned int timeout_ms, unsigned int patience_s, const struct handed *old)
 	__attribute__((warn_unused_result));
 
-/* What such a process needs. */
-void rdma_session_hand_over(const struct rdma_session *s, struct handed *now);
-
 /* What connection @lane of the session is asked for with. */
 struct verbs_asking rdma_session_asking(const struct rdma_session *s, enum rdma_lane_name lane);
 

@@ -316,13 +316,11 @@ static int open_session(struct tcp_store *t, const struct net_addr *addr,
 
 static void hand_over(const struct tcp_store *t, struct handover *k)
 {
-	const struct handed *kept = handover_get(k);
-	struct handed now = {.used = true}, old = kept ? *kept : (struct handed){0};
+	struct handed now = {.used = true};
 
 	tcp_session_hand_over(&t->session, &now);
 	handed_add_fd(&now, tcp_ring_fd(t->ring));
-	handover_set(k, &now);
-	handed_close(&old);
+	handover_replace(k, &now);
 }
 
 static int tcp_open_store(const struct spec *spec, const struct store_open_args *args,

@@ -197,9 +197,7 @@ int tcp_session_resume(struct tcp_session *s, const struct net_addr *a, uint64_t
 	int rc;
 
 	init(s, a, bytes, timeout_ms, patience_s);
-	s->welcome.session = old->session;
-	s->welcome.slab_bytes = old->slab_bytes;
-	memcpy(s->welcome.token, old->token, WIRE_TOKEN_BYTES);
+	handed_session(old, &s->welcome);
 	rc = join(s, TCP_URGENT);
 	if (!rc)
 		rc = tcp_session_lease(s);
@@ -210,9 +208,7 @@ int tcp_session_resume(struct tcp_session *s, const struct net_addr *a, uint64_t
 
 void tcp_session_hand_over(const struct tcp_session *s, struct handed *now)
 {
-	now->session = s->welcome.session;
-	now->slab_bytes = s->welcome.slab_bytes;
-	memcpy(now->token, s->welcome.token, WIRE_TOKEN_BYTES);
+	handed_set_session(now, &s->welcome);
 	for (unsigned int i = 0; i < TCP_NR_LANES; i++)
 		handed_add_fd(now, s->fd[i]);
 }

@@ -571,6 +571,23 @@ static void a_copy_that_was_being_filled_is_filled_anew(void **state)
 		assert_int_equal(kid[1].word[i], i + 1);
 }
 
+/* It was given up by a process that was killed before it had said so. */
+static void a_copy_of_which_nothing_is_left_is_not_believed(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	memset(&left[1], 0, sizeof(left[1]));
+	kid[0].open = false;
+	kill_and_go_on();
+	assert_false(kid[0].open);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i + 1);
+	wait_until_whole(0);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[0].word[i], i + 1);
+}
+
 static void a_server_that_died_with_the_process_is_done_without(void **state)
 {
 	(void)state;
@@ -633,6 +650,7 @@ int main(void)
 		TEST(both_copies_are_gone_on_with),
 		TEST(a_copy_that_was_lost_is_not_believed_by_the_next),
 		TEST(a_copy_that_was_being_filled_is_filled_anew),
+		TEST(a_copy_of_which_nothing_is_left_is_not_believed),
 		TEST(a_server_that_died_with_the_process_is_done_without),
 		TEST(what_is_wrong_is_said),
 	};
