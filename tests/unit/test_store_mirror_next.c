@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mirror(): who comes next: a spare store in the place of one that is lost, and another process
+ * in the place of one that was killed.
+ */
+#include "tests/mirror_rig.h"
+
+/* ---- one that is spare ---- */
+
+static void a_spare_one_takes_the_place_of_a_lost_one(void **state)
+{
+	(void)state;
+	m->ops->close(m);
+	memset(left, 0, sizeof(left));
+	assert_int_equal(try_open("mirror(copies=2,kid:0,kid:1,kid:2)"), 0);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	assert_false(kid[2].open);
+	assert_int_equal(kid[2].writes, 0);
+	lose(0, true);
+	for (uint64_t until = now_ms() + 5000; kid[2].opened < 1 && now_ms() < until; usleep(200))
+		reap();
+	__atomic_store_n(&kid[0].away, false, __ATOMIC_RELEASE); /* too late: two are enough */
+	for (unsigned int i = 0; i < SLOTS; i += 2)
+		write_one(i, i + 1001);
+	for (uint64_t until = now_ms() + 600; now_ms() < until; usleep(200))
+		reap();
+	assert_false(kid[0].open);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[2].word[i], i % 2 ? i + 1 : i + 1001);
+	lose(1, true);
+	reap();
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i % 2 ? i + 1 : i + 1001);
+	for (uint64_t until = now_ms() + 5000; !kid[0].open && now_ms() < until; usleep(200))
+		reap();
+	assert_true(kid[0].open); /* and now it is the spare one */
+}
+
+/* ---- another process ---- */
+
+/* This one was killed: it closes nothing, and what it had asked for is not done. */
+static void kill_and_go_on(void)
+{
+	static struct store *dead[16];
+	static unsigned int nr;
+
+	assert_true(nr < 16);
+	probe_stop((struct mirror *)m); /* its thread died, too */
+	dead[nr++] = m;
+	assert_ptr_equal(dead[nr - 1], m);
+	for (unsigned int k = 0; k < KIDS; k++)
+		kid[k].nr = 0;
+	assert_int_equal(try_open("mirror(kid:0,kid:1)"), 0);
+}
+
+static void both_copies_are_gone_on_with(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	kill_and_go_on();
+	assert_int_equal(kid[0].opened + kid[1].opened, 4);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i + 1);
+	for (unsigned int i = 0; i < SLOTS; i += 2)
+		write_one(i, i + 1001);
+	lose(0, false); /* and what the first has written is healed, too */
+	reap();
+	wait_until_whole(0);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[0].word[i], i % 2 ? i + 1 : i + 1001);
+}
+
+static void a_copy_that_was_lost_is_not_believed_by_the_next(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	lose(1, true);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 501);
+	kill_and_go_on();
+	assert_false(kid[1].open);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i + 501);
+	wait_until_whole(1);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[1].word[i], i + 501);
+}
+
+static void a_copy_that_was_being_filled_is_filled_anew(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	lose(1, false);
+	kid[1].may_answer = 3; /* then it stands still */
+	for (uint64_t until = now_ms() + 5000; kid[1].opened < 2 && now_ms() < until; usleep(200))
+		reap();
+	assert_true(kid[1].open);
+	kid[1].open = false; /* its connection ends, and the lease with it */
+	kill_and_go_on();
+	kid[1].may_answer = KID_ANSWERS;
+	wait_until_whole(1);
+	assert_int_equal(kid[1].opened, 3);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[1].word[i], i + 1);
+}
+
+/* It was given up by a process that was killed before it had said so. */
+static void a_copy_of_which_nothing_is_left_is_not_believed(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	memset(&left[1], 0, sizeof(left[1]));
+	kid[0].open = false;
+	kill_and_go_on();
+	assert_false(kid[0].open);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i + 1);
+	wait_until_whole(0);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[0].word[i], i + 1);
+}
+
+static void a_server_that_died_with_the_process_is_done_without(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + 1);
+	__atomic_store_n(&kid[0].away, true, __ATOMIC_RELEASE);
+	kill_and_go_on();
+	assert_false(kid[0].open);
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i + 1);
+	__atomic_store_n(&kid[1].away, true, __ATOMIC_RELEASE);
+	assert_true(try_open("mirror(kid:0,kid:1)") < 0);
+	assert_non_null(strstr(err_text(-EPIPE), "all copies"));
+	kid[1].open = true; /* for its owner to close */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_spare_one_takes_the_place_of_a_lost_one),
+		TEST(both_copies_are_gone_on_with),
+		TEST(a_copy_that_was_lost_is_not_believed_by_the_next),
+		TEST(a_copy_that_was_being_filled_is_filled_anew),
+		TEST(a_copy_of_which_nothing_is_left_is_not_believed),
+		TEST(a_server_that_died_with_the_process_is_done_without),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
