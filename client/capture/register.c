@@ -15,78 +15,113 @@
 #define RESCAN_NS    50000000ULL
 #define RESCAN_BYTES (1ULL << 20)
 
-#define WALK_SPANS 4096U /* each time they are full the maps are read again */
+#define WALK_SPANS 4096U /* each time they are full the maps are looked at again */
 #define WALK_ROW   512U
+
+struct spans {
+	struct vma_span span[WALK_SPANS]; /* ascending */
+	unsigned int nr;
+};
 
 struct walk {
 	struct capture *cp;
 	struct aspace *sp;
-	struct vma_span span[WALK_SPANS]; /* registered, not yet known to the core */
-	unsigned int nr;
-	uint64_t span_end;	       /* of the highest of them */
+	struct spans asked;	       /* registered, not yet known to the core */
+	struct spans proven;	       /* what of it the kernel says is */
+	unsigned int at;	       /* what is looked at begins in this one of those asked */
 	struct vma_span row[WALK_ROW]; /* touching mappings, not yet registered */
 	unsigned int nr_row;
 };
 
-/* Something else lies there than what was looked at: a file in memory (memfd, tmpfs) may
- * be registered as well, and zeros would go over its pages. */
-static int check_one(void *ctx, const struct proc_map *m)
+/* False: there is no room. */
+static bool spans_add(struct spans *s, uint64_t start, uint64_t end)
 {
-	struct walk *w = ctx;
-
-	if (m->start >= w->span_end)
-		return 1; /* what is new is mostly below what is old */
-	if (m->anon && !m->shared)
-		return 0;
-	for (unsigned int i = 0; i < w->nr; i++) {
-		if (m->end <= w->span[i].start || m->start >= w->span[i].end)
-			continue;
-		uffd_unregister(w->sp->uffd, m->start, m->end);
-		w->sp->maps_dirty = true;
-		w->span[i--] = w->span[--w->nr];
+	if (s->nr && s->span[s->nr - 1].end == start) {
+		s->span[s->nr - 1].end = end;
+		return true;
 	}
-	return 0;
-}
-
-/* The job may map anew between our look at its maps and the registration. After
- * that it can't without a message. */
-static int check_again(struct walk *w)
-{
-	pid_t pid = w->sp->agent.ring ? w->sp->agent.pid : w->sp->pid;
-
-	int err;
-
-	w->span_end = 0;
-	for (unsigned int i = 0; i < w->nr; i++)
-		if (w->span[i].end > w->span_end)
-			w->span_end = w->span[i].end;
-	err = w->nr ? proc_maps_each(pid, check_one, w) : 0;
-	return err < 0 ? err : 0;
+	if (s->nr == WALK_SPANS)
+		return false;
+	s->span[s->nr++] = (struct vma_span){start, end};
+	return true;
 }
 
 /*
- * The core hears of a range only at a moment when no event is unread: one that
- * is may be a fork whose child has no such registration, or an unmap.
+ * Part of a mapping that is there now, where some were registered. A mapping that came in the
+ * place of one that went before that was not; the core would take it for one that is, and it
+ * would never be. A file in memory (memfd, tmpfs) may have been registered as well, and zeros
+ * would go over its pages.
+ */
+static int prove_part(struct walk *w, const struct proc_map *m, uint64_t start, uint64_t end)
+{
+	int is;
+
+	if (!m->anon || m->shared) {
+		uffd_unregister(w->sp->uffd, start, end);
+		w->sp->maps_dirty = true;
+		return 0;
+	}
+	is = uffd_is_registered(w->sp->uffd, start);
+	if (is < 0)
+		return is;
+	/* What is left out is found by another look. */
+	w->sp->maps_dirty |= !is || !spans_add(&w->proven, start, end);
+	return 0;
+}
+
+static int prove_one(void *ctx, const struct proc_map *m)
+{
+	struct walk *w = ctx;
+	const struct spans *asked = &w->asked;
+	int err = 0;
+
+	while (w->at < asked->nr && asked->span[w->at].end <= m->start)
+		w->at++;
+	if (w->at == asked->nr)
+		return 1; /* what is new is mostly below what is old */
+	for (unsigned int i = w->at; !err && i < asked->nr && asked->span[i].start < m->end; i++) {
+		const struct vma_span *s = &asked->span[i];
+
+		err = prove_part(w, m, s->start > m->start ? s->start : m->start,
+				 s->end < m->end ? s->end : m->end);
+	}
+	return err;
+}
+
+/*
+ * The job may map anew between our look at its maps and the registration, without a
+ * message. After that it can't: so the maps are looked at again, and the core hears only
+ * of what is registered and there, at a moment when no event is unread: one that is may
+ * be a fork whose child has no such registration, or an unmap.
  */
 static int tell_core(struct walk *w)
 {
-	int err = check_again(w);
+	pid_t pid = w->sp->agent.ring ? w->sp->agent.pid : w->sp->pid;
+	int err;
 
-	if (w->nr && uffd_changing(w->sp->uffd)) {
+	w->at = w->proven.nr = 0;
+	err = w->asked.nr ? proc_maps_each(pid, prove_one, w) : 0;
+	w->asked.nr = 0;
+	if (err == -EAGAIN || uffd_changing(w->sp->uffd)) {
 		w->sp->maps_dirty = true;
-		w->nr = 0;
+		return 0;
 	}
-	for (unsigned int i = 0; i < w->nr && !err; i++)
-		err = core_range_added(w->cp->core, w->sp->id, w->span[i].start, w->span[i].end);
-	w->nr = 0;
-	return err;
+	for (unsigned int i = 0; i < w->proven.nr && err >= 0; i++)
+		err = core_range_added(w->cp->core, w->sp->id, w->proven.span[i].start,
+				       w->proven.span[i].end);
+	return err < 0 ? err : 0;
 }
 
 static int add_span(struct walk *w, uint64_t start, uint64_t end)
 {
+	int err = 0;
+
 	w->cp->header->ranges_registered++;
-	w->span[w->nr++] = (struct vma_span){start, end};
-	return w->nr == WALK_SPANS ? tell_core(w) : 0;
+	if (!spans_add(&w->asked, start, end)) {
+		err = tell_core(w);
+		spans_add(&w->asked, start, end);
+	}
+	return err;
 }
 
 static bool is_refusal(int err)

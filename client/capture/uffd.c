@@ -76,6 +76,18 @@ bool uffd_alive(int fd)
 	return uffd_fill(fd, PAGE_BYTES, 1, page, &done) != -ESRCH;
 }
 
+int uffd_is_registered(int fd, uint64_t va)
+{
+	/* Nobody maps the first pages, here as little as there. */
+	struct uffdio_copy c = {.dst = va, .src = PAGE_BYTES, .len = PAGE_BYTES};
+
+	if (!ioctl(fd, UFFDIO_COPY, &c))
+		return -EFAULT; /* somebody does */
+	if (errno == EFAULT || errno == EEXIST)
+		return 1;
+	return errno == ENOENT ? 0 : -errno;
+}
+
 bool uffd_changing(int fd)
 {
 	/* The kernel looks for events before it finds that the length is 0. */

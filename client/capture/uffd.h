@@ -26,6 +26,11 @@ int uffd_allow(int fd, uint64_t start, uint64_t end);
 /* Is the address space behind it still there? */
 bool uffd_alive(int fd);
 
+/* Is the page at @va part of a mapping that is registered? It is asked by a copy that can't
+ * succeed: the kernel looks for events first, then for the registration, then for the source
+ * (mm/userfaultfd.c, mfill_atomic()). 1, 0, -EAGAIN: an event is unread, or -errno. */
+int uffd_is_registered(int fd, uint64_t va);
+
 /* Is an event on its way or unread? Then nothing can be filled or moved. */
 bool uffd_changing(int fd);
 

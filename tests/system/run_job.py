@@ -26,6 +26,7 @@ SPECIAL = {
     "fork_thousand": {"forks": True, "more": [""], "short": ["60"]},
     "fuzz_maps": {"more": ["1", "2"], "short": ["1:200"]},
     "guard_pages": {"needs": "+bpf"},
+    "map_churn": {"more": ["moves", ""], "replaces": True},
     "map_fixed": {"replaces": True},
     "mdwe": {"unmanaged": True},  # its agent could not get executable code
     "mlockall_now": {"stops": "mlockall"},
