@@ -200,7 +200,9 @@ struct capture {
 	struct bpf_pins *pins; /* where it can't */
 	const void *zeros;     /* CHUNK_BYTES of them */
 	uint64_t anon_bytes, unmanaged_bytes;
-	bool anon_exact;       /* anon_bytes is what was there at one moment, not a bound */
+	bool anon_exact;	/* anon_bytes is what was there at one moment, not a bound */
+	uint64_t growth_per_ms; /* bytes, lately; since when, and what was there then */
+	uint64_t growth_ns, growth_bytes;
 	uint64_t pss_ns;       /* when to sample all processes again */
 	uint64_t shared_bytes; /* would become the job's own if forked processes wrote to it */
 	bool pressed;	       /* the cap is near: manage what there is */

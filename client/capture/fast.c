@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "client/capture/bpf_ages.h"
@@ -50,6 +52,8 @@ static void *load(void *arg)
 	int err;
 
 	prctl(PR_SET_NAME, "rmem-bpf");
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid),
+		    0); /* not before the pager and the job */
 	err = fast_load(&f->bpf, &shared);
 	if (!err) {
 		f->shared = shared;

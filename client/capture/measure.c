@@ -87,6 +87,28 @@ uint64_t processes_trigger_bytes(const struct capture *cp)
 	return cp->cap_bytes - (guard < MIB(64) ? guard : MIB(64));
 }
 
+/* Over less than this the kernel's counts say nothing: each CPU keeps some to itself. */
+#define GROWTH_MS 2
+/* To place an agent takes 1 ms; but 20 where the job's threads keep its map lock from us. */
+#define PLACE_MS 20
+
+static void note_growth(struct capture *cp, uint64_t now)
+{
+	uint64_t ms = (now - cp->growth_ns) / 1000000, bytes = cp->anon_bytes;
+
+	if (ms < GROWTH_MS)
+		return;
+	cp->growth_per_ms = bytes > cp->growth_bytes ? (bytes - cp->growth_bytes) / ms : 0;
+	cp->growth_bytes = bytes;
+	cp->growth_ns = now;
+}
+
+bool processes_near_cap(const struct capture *cp)
+{
+	return cp->anon_bytes > processes_trigger_bytes(cp) ||
+	       cp->anon_bytes + cp->growth_per_ms * PLACE_MS > cp->cap_bytes;
+}
+
 /* The task by which the memory was seen has ended; perhaps not all have, or one
  * of them has become the first by exec. */
 static void measure_by_another(struct process *p)
@@ -134,6 +156,7 @@ void processes_measure(struct capture *cp)
 		if (!p->borrows && p->state == PROC_REFUSED)
 			unmanaged += p->anon_bytes;
 	cp->anon_bytes = sum;
+	note_growth(cp, now);
 	cp->unmanaged_bytes = unmanaged;
 	cp->header->unmanaged_bytes = unmanaged;
 }

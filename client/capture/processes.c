@@ -386,11 +386,13 @@ void processes_poll(struct capture *cp)
 		check_space(cp, p);
 	check_forked(cp);
 	processes_measure(cp);
-	cp->pressed = cp->anon_bytes > processes_trigger_bytes(cp);
-	if (cp->pressed) {
-		fast_start(cp);
+	cp->pressed = processes_near_cap(cp);
+	if (cp->pressed)
 		manage_large(cp);
-	}
+	/* Not before: to load them keeps a CPU busy for as long as the job's threads may then
+	 * have to wait, map lock in hand, while the first agent is to be placed. */
+	if (cp->header->agents)
+		fast_start(cp);
 	aspace_register_some(cp);
 	fast_refresh(cp);
 	table_refresh(cp);

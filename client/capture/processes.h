@@ -3,6 +3,7 @@
 #ifndef RMEM_CAPTURE_PROCESSES_H
 #define RMEM_CAPTURE_PROCESSES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct capture;
@@ -21,7 +22,11 @@ void processes_measure(struct capture *cp);
 /* Who shares pages with whom has changed: old samples say nothing any more. */
 void processes_forget_samples(struct capture *cp);
 
-/* Above this the cap is near, and large processes are managed. */
+/* Above this the cap is near. */
 uint64_t processes_trigger_bytes(const struct capture *cp);
+
+/* It is, or will be before an agent could be placed, if the job grows on as it does: large
+ * processes are managed from now on. */
+bool processes_near_cap(const struct capture *cp);
 
 #endif
