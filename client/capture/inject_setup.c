@@ -79,16 +79,41 @@ static void lift_limits(pid_t tid)
 
 /* Where nobody puts anything by himself: below a library, or in a hole that the
  * job made, it might be in the way of what the job maps at a fixed place. */
-#define OWN_HINT 0x2a5e00000000L
+#define OWN_HINT   0x2a5e00000000L
+#define OWN_PLACES 64
+
+/*
+ * Something may lie there: a thread that forks in the instant in which another's agent has mapped
+ * memory and not yet said that no child shall have it (agent_renew()) hands it on. So the kernel
+ * chooses last of all.
+ */
+static int map_own(struct setup *s, long *at)
+{
+	const long flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	const long prot = PROT_READ | PROT_WRITE;
+
+	for (long i = 0; i < OWN_PLACES; i++) {
+		const long arg[6] = {OWN_HINT + 2 * i * OWN_BYTES, OWN_BYTES, prot,
+				     flags | MAP_FIXED_NOREPLACE,  -1,	      0};
+		int ret = tracee_call(&s->inj->agent, at, SYS_mmap, arg);
+
+		if (ret)
+			return err_set(ret, "process %d: agent: mmap: %s", s->inj->args->pid,
+				       strerror(-ret));
+		if (*at == arg[0])
+			return 0;
+		if (*at != -EEXIST)
+			break;
+	}
+	return CALL(s, at, mmap, OWN_HINT, OWN_BYTES, prot, flags, -1, 0);
+}
 
 static int reserve(struct setup *s)
 {
 	uint64_t first;
 	long at = 0;
-	int ret;
+	int ret = map_own(s, &at);
 
-	ret = CALL(s, &at, mmap, OWN_HINT, OWN_BYTES, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (ret)
 		return ret;
 	s->inj->own_start = (uint64_t)at;

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,14 +64,51 @@ NOT_NOTICED(busy)
 NOT_NOTICED(threads)
 NOT_NOTICED(uid)
 
+static void map_and_wait(void *at)
+{
+	char byte;
+
+	if (at && mmap(at, PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+		       -1, 0) != at)
+		_exit(1);
+	if (write(STDOUT_FILENO, "R", 1) != 1 || read(STDIN_FILENO, &byte, 1) < 0)
+		_exit(1);
+}
+
+static uint64_t agents_place(void *taken)
+{
+	struct victim v;
+	uint64_t start;
+
+	victim_fork(&v, map_and_wait, taken);
+	victim_ready(&v);
+	victim_must_inject(&v);
+	start = v.agent.ring->own_start;
+	victim_kill(&v);
+	return start;
+}
+
+/* Not in a hole that the process made, where it may map later. */
+static void far_from_the_job(void **state)
+{
+	uint64_t first = agents_place(NULL), second;
+
+	(void)state;
+	second = agents_place((void *)(uintptr_t)first);
+	assert_true(second > first);
+	assert_true(second - first < 1ULL << 30);
+}
+
 #define BOTH(mode) TEST(by_dynamic_##mode), TEST(by_static_##mode)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(nanosleep), BOTH(poll), BOTH(epoll),   BOTH(epoll_eintr), BOTH(epoll_pwait),
-		BOTH(futex),	 BOTH(pipe), BOTH(semop),   BOTH(sigsuspend),  BOTH(sigwait),
-		BOTH(wait),	 BOTH(busy), BOTH(threads), BOTH(uid),
+		BOTH(nanosleep),   BOTH(poll),	      BOTH(epoll),
+		BOTH(epoll_eintr), BOTH(epoll_pwait), BOTH(futex),
+		BOTH(pipe),	   BOTH(semop),	      BOTH(sigsuspend),
+		BOTH(sigwait),	   BOTH(wait),	      BOTH(busy),
+		BOTH(threads),	   BOTH(uid),	      TEST(far_from_the_job),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_setup, NULL);
