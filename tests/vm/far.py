@@ -17,7 +17,7 @@ from rmemtest import MIB, PagerKiller, Run, check, main  # noqa: E402
 JOB_MIB, LOCAL_MIB, REMOTE_MIB = 32, 16, 128
 JOB_MS = 9000  # of emulated time: a second here is about a twentieth of one
 TIMEOUT_S = 150
-PAUSE_S = 3
+PAUSE_S = 5  # rxe tries for a second, by a timer that may be late in emulation
 
 
 def sh(*command):
