@@ -314,10 +314,12 @@ static int on_join(struct client *c, struct server *s, const struct wire_msg *in
 	struct session *at = session_find(s, &in->join, WIRE_ACCESS_MESSAGES);
 	struct client *old;
 
-	if (!at || in->request >= SESSION_MAX_MEMBERS) {
+	if (in->request >= SESSION_MAX_MEMBERS)
+		return client_refuse(c, -EPROTO, in->request, WIRE_ERR_MALFORMED,
+				     "a session has two connections");
+	if (!at) {
 		log_warn("refused a connection to a session %s", c->who);
-		return client_refuse(c, -EACCES, in->request, WIRE_ERR_AUTH,
-				     "no session here wants to be joined with that token");
+		return client_refuse(c, -ESTALE, in->request, WIRE_ERR_STALE, CLIENT_NO_SESSION);
 	}
 	old = at->member[in->request];
 	if (!old)
@@ -337,10 +339,12 @@ static int on_run(struct client *c, const struct wire_msg *in)
 	const struct slab *slab = tenant_find(&c->session->tenant, run->slab);
 	uint64_t bytes = run->nr_pages * WIRE_PAGE_BYTES;
 
-	if (!slab || run->off_bytes + bytes > slab->bytes)
+	if (!slab)
+		return client_refuse(c, -ESTALE, in->request, WIRE_ERR_STALE,
+				     "this session has no slab of that number (any more)");
+	if (run->off_bytes + bytes > slab->bytes)
 		return client_refuse(c, -ERANGE, in->request, WIRE_ERR_RANGE,
-				     slab ? "beyond the end of that slab"
-					  : "this session has no slab of that number");
+				     "beyond the end of that slab");
 	if (in->type == WIRE_READ)
 		peer_send_pages(c->peer, in->request, slab->map + run->off_bytes, run->nr_pages);
 	else

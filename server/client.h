@@ -53,6 +53,9 @@ int client_answer(struct client *c, struct server *s, const struct wire_msg *in)
 /* The last that @c could do is done: its heir, if it has one, takes its place. */
 void client_succeed(struct client *c);
 
+/* To who joins a session that has ended, or with another token than it has. */
+#define CLIENT_NO_SESSION "no session here is joined with that token (any more)"
+
 /* Says why and is over: returns @rc. */
 int client_refuse(struct client *c, int rc, uint64_t request, enum wire_error_code code,
 		  const char *text);

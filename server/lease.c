@@ -9,9 +9,11 @@
 #include "common/base/err.h"
 #include "common/base/units.h"
 
-void bank_init(struct bank *b, uint64_t capacity_bytes, int node)
+void bank_init(struct bank *b, uint64_t capacity_bytes, int node, uint32_t epoch)
 {
-	*b = (struct bank){.capacity_bytes = capacity_bytes, .next_slab = 1, .node = node};
+	*b = (struct bank){.capacity_bytes = capacity_bytes,
+			   .next_slab = (uint64_t)epoch << 32 | 1,
+			   .node = node};
 }
 
 uint64_t bank_free_bytes(const struct bank *b)

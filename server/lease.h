@@ -17,7 +17,7 @@ struct bank {
 	uint64_t capacity_bytes;
 	uint64_t reserved_bytes; /* <= capacity_bytes */
 	uint64_t leased_bytes;	 /* <= reserved_bytes */
-	uint64_t next_slab;
+	uint64_t next_slab;	 /* begins with the server's epoch */
 	int node;
 };
 
@@ -31,7 +31,12 @@ struct tenant {
 	int node;  /* where they are to be, as the bank says at first */
 };
 
-void bank_init(struct bank *b, uint64_t capacity_bytes, int node);
+/*
+ * @epoch: of this life of the server, drawn by lot. The numbers of its slabs begin with it, and
+ * each READ and WRITE carries such a number: what was leased in another life, or by another
+ * server that had this address, is not found here.
+ */
+void bank_init(struct bank *b, uint64_t capacity_bytes, int node, uint32_t epoch);
 uint64_t bank_free_bytes(const struct bank *b);
 
 /* Reserves @bytes (may be 0). 0, -ENOSPC or -ENOMEM with err text. */

@@ -152,8 +152,7 @@ static void on_knock(struct server *s, const struct verbs_event *ev)
 	else if (rc || in.request >= SESSION_MAX_MEMBERS)
 		refuse_knock(s, ev->conn, WIRE_ERR_MALFORMED, "not a client of this protocol");
 	else if (in.join.session && !at)
-		refuse_knock(s, ev->conn, WIRE_ERR_AUTH,
-			     "no session here wants to be joined with that token");
+		refuse_knock(s, ev->conn, WIRE_ERR_STALE, CLIENT_NO_SESSION);
 	else if (s->nr_clients >= SERVER_MAX_CLIENTS)
 		refuse_knock(s, ev->conn, WIRE_ERR_TOO_MANY_CLIENTS,
 			     "this server has its 1024 clients already");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
@@ -392,6 +393,7 @@ static int open_rdma(struct server *s, const struct net_addr *a)
 
 int server_open(struct server *s, const struct options *o)
 {
+	uint32_t epoch;
 	int rc;
 
 	*s = (struct server){.next_session = 1,
@@ -400,7 +402,9 @@ int server_open(struct server *s, const struct options *o)
 			     .once = o->once,
 			     .epoll_fd = -1,
 			     .signal_fd = -1};
-	bank_init(&s->bank, o->capacity_bytes, o->node);
+	if (getrandom(&epoch, sizeof(epoch), 0) != sizeof(epoch))
+		return err_set(-EIO, "no random numbers: %s", strerror(errno));
+	bank_init(&s->bank, o->capacity_bytes, o->node, epoch);
 	rc = open_signals(s);
 	if (!rc)
 		rc = exporter_open(&s->exporter, o->metrics);

@@ -44,6 +44,12 @@ int refusal_take(const char *server, uint64_t wanted_bytes, const struct wire_er
 	case WIRE_ERR_DRAINING:
 		return err_set(-EBUSY, "%s refuses: %s: try again later or name another", server,
 			       e->text);
+	case WIRE_ERR_STALE:
+		return err_set(
+			-ESTALE,
+			"%s has ended the lease, or was started anew, and the pages are gone "
+			"with it: %s",
+			server, e->text);
 	case WIRE_ERR_DENIED:
 		return err_set(-EACCES, "%s refuses: %s: run as that user", server, e->text);
 	default:

@@ -70,7 +70,8 @@ enum wire_error_code {
 	WIRE_ERR_TOO_MANY_CLIENTS,
 	WIRE_ERR_DRAINING, /* the server is being stopped */
 	WIRE_ERR_INTERNAL, /* the server's own trouble */
-	WIRE_ERR_RANGE,	   /* no slab of this session, or beyond its end */
+	WIRE_ERR_RANGE,	   /* beyond the end of that slab */
+	WIRE_ERR_STALE,	   /* a slab or session that has ended, or of another life of the server */
 };
 
 #define WIRE_MAX_PATIENCE_S 86400U
@@ -104,7 +105,7 @@ struct wire_leased {
 	uint16_t access;
 	uint32_t key;	  /* by RDMA: for the connection that it is said on; else 0 */
 	uint64_t address; /* by RDMA: of its first byte; else 0 */
-	uint64_t slab;	  /* never the same twice in a server's life */
+	uint64_t slab;	  /* the server's epoch, then never the same twice in its life */
 	uint64_t bytes;
 };
 

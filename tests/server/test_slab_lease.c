@@ -180,7 +180,7 @@ static void what_is_reserved_is_promised_to_nobody_else(void **state)
 	struct bank bank;
 
 	(void)state;
-	bank_init(&bank, MIB(100), SLAB_NODE_ANY);
+	bank_init(&bank, MIB(100), SLAB_NODE_ANY, 7);
 	assert_int_equal(tenant_open(&a, &bank, MIB(70)), 0);
 	assert_int_equal(bank_free_bytes(&bank), MIB(30));
 	assert_int_equal(tenant_open(&b, &bank, MIB(30) + PAGE_BYTES), -ENOSPC);
@@ -203,12 +203,13 @@ static void a_tenant_draws_what_it_reserved_and_no_more(void **state)
 	uint64_t id, last_id = 0, bytes = 0;
 
 	(void)state;
-	bank_init(&bank, GIB(1), SLAB_NODE_ANY);
+	bank_init(&bank, GIB(1), SLAB_NODE_ANY, 7);
 	assert_int_equal(tenant_open(&t, &bank, 2 * SLAB_BYTES + PAGE_BYTES), 0);
 	assert_int_equal(tenant_slabs_left(&t), 3);
 	while (tenant_slabs_left(&t)) {
 		assert_int_equal(tenant_draw(&t, &slab, &id), 0);
 		assert_true(id > last_id);
+		assert_int_equal(id >> 32, 7); /* its epoch */
 		last_id = id;
 		bytes += slab->bytes;
 	}
@@ -226,7 +227,7 @@ static void a_tenant_without_memory_may_look(void **state)
 	struct bank bank;
 
 	(void)state;
-	bank_init(&bank, PAGE_BYTES, SLAB_NODE_ANY);
+	bank_init(&bank, PAGE_BYTES, SLAB_NODE_ANY, 7);
 	assert_int_equal(tenant_open(&t, &bank, 0), 0);
 	assert_int_equal(tenant_slabs_left(&t), 0);
 	tenant_close(&t);

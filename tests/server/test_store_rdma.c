@@ -434,9 +434,9 @@ static void who_asks_wrongly_is_told(void **state)
 	start("128M");
 	s = open_rdma(MIB(64), NULL);
 	memset(m.join.token, 0xab, WIRE_TOKEN_BYTES);
-	expect_knock_refused(buf, wire_encode(&m, buf), WIRE_ERR_AUTH);
+	expect_knock_refused(buf, wire_encode(&m, buf), WIRE_ERR_STALE);
 	m.join.session = 99;
-	expect_knock_refused(buf, wire_encode(&m, buf), WIRE_ERR_AUTH);
+	expect_knock_refused(buf, wire_encode(&m, buf), WIRE_ERR_STALE);
 	m.join.session = 0;
 	m.request = 2;
 	expect_knock_refused(buf, wire_encode(&m, buf), WIRE_ERR_MALFORMED);

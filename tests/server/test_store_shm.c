@@ -309,6 +309,11 @@ static void play_busy(int fd)
 	play_refuse(fd, WIRE_ERR_TOO_MANY_CLIENTS, "has enough");
 }
 
+static void play_stale(int fd)
+{
+	play_refuse(fd, WIRE_ERR_STALE, "no such session");
+}
+
 static void play_unknown_code(int fd)
 {
 	play_refuse(fd, 4711, "a reason of tomorrow");
@@ -349,6 +354,7 @@ static void servers_that_misbehave_are_told_apart(void **state)
 	expect_failure(play_silence, -ETIMEDOUT, "did not answer in time");
 	expect_failure(play_version, -EPROTONOSUPPORT, "of another version (speaks 7)");
 	expect_failure(play_busy, -EBUSY, "has enough");
+	expect_failure(play_stale, -ESTALE, "was started anew, and the pages are gone with it");
 	expect_failure(play_unknown_code, -EPROTO, "a reason of tomorrow");
 	expect_failure(play_refuse_unread, -EACCES, "no");
 	expect_failure(play_wrong_answer, -EPROTO, "does not speak rmem's protocol");

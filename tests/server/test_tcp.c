@@ -104,7 +104,7 @@ static void expect_no_way_in(uint64_t session, const uint8_t *token)
 	int fd = tcp_raw_connect(&r);
 
 	join(fd, 1, session, token);
-	tcp_raw_expect_error(fd, WIRE_ERR_AUTH);
+	tcp_raw_expect_error(fd, WIRE_ERR_STALE);
 	tcp_raw_expect_end(fd);
 }
 
@@ -133,7 +133,7 @@ static void only_the_token_opens_a_session(void **state)
 	}
 	third = tcp_raw_connect(&r);
 	join(third, 2, pair.welcome.session, pair.welcome.token); /* two are enough */
-	tcp_raw_expect_error(third, WIRE_ERR_AUTH);
+	tcp_raw_expect_error(third, WIRE_ERR_MALFORMED);
 	close(third);
 	tcp_raw_read(pair.fd[1], pair.slab[0].slab, 0, 1, page); /* and are unharmed */
 	tcp_pair_close(&pair);
@@ -261,10 +261,10 @@ static void only_the_session_s_own_pages_can_be_reached(void **state)
 	memset(page, 5, sizeof(page));
 	tcp_raw_write(victim.fd[1], slab, 0, 64, page);
 	for (uint16_t type = WIRE_READ; type <= WIRE_WRITE; type += WIRE_WRITE - WIRE_READ) {
-		expect_refused_run(type, slab, 0, 1, WIRE_ERR_RANGE);
-		expect_refused_run(type, slab + 1000, 0, 1, WIRE_ERR_RANGE);
-		expect_refused_run(type, UINT64_MAX, 0, 1, WIRE_ERR_RANGE);
-		expect_refused_run(type, slab + (1ULL << 32), 0, 1, WIRE_ERR_RANGE);
+		expect_refused_run(type, slab, 0, 1, WIRE_ERR_STALE);
+		expect_refused_run(type, slab + 1000, 0, 1, WIRE_ERR_STALE);
+		expect_refused_run(type, UINT64_MAX, 0, 1, WIRE_ERR_STALE);
+		expect_refused_run(type, slab + (1ULL << 32), 0, 1, WIRE_ERR_STALE);
 		expect_refused_run(type, 0, 0, 4, WIRE_ERR_RANGE);
 		expect_refused_run(type, 0, 3 * PAGE_BYTES, 1, WIRE_ERR_RANGE);
 		expect_refused_run(type, 0, 2 * PAGE_BYTES, 2, WIRE_ERR_RANGE);
@@ -279,6 +279,26 @@ static void only_the_session_s_own_pages_can_be_reached(void **state)
 	tcp_raw_read(victim.fd[0], slab, 0, 64, page);
 	expect_all(page, sizeof(page), 5);
 	tcp_pair_close(&victim);
+}
+
+/* A server that was started anew has the numbers of the one before as little as its pages. */
+static void what_an_earlier_life_gave_out_is_stale(void **state)
+{
+	struct tcp_pair old;
+	int fd;
+
+	(void)state;
+	tcp_pair_open(&r, MIB(1), &old);
+	kill(r.pid, SIGKILL);
+	rmemd_wait(&r);
+	tcp_pair_close(&old);
+	rmemd_start_tcp(&r, (const char *const[]){"--capacity", "256M", NULL});
+	expect_refused_run(WIRE_READ, old.slab[0].slab, 0, 1, WIRE_ERR_STALE);
+	expect_refused_run(WIRE_WRITE, old.slab[0].slab, 0, 1, WIRE_ERR_STALE);
+	fd = tcp_raw_connect(&r);
+	join(fd, 0, old.welcome.session, old.welcome.token);
+	tcp_raw_expect_error(fd, WIRE_ERR_STALE);
+	tcp_raw_expect_end(fd);
 }
 
 /* ---- the wrong thing at the wrong time ---- */
@@ -528,6 +548,7 @@ int main(void)
 		T(a_third_takes_the_place_of_the_second),
 		T(the_end_of_either_connection_is_the_end_of_both),
 		T(only_the_session_s_own_pages_can_be_reached),
+		T(what_an_earlier_life_gave_out_is_stale),
 		T(messages_at_the_wrong_time_are_refused),
 		T(a_joined_connection_leases_nothing),
 		T(garbage_is_refused),
