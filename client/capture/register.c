@@ -17,6 +17,8 @@
 
 #define WALK_SPANS 4096U /* each time they are full the maps are looked at again */
 #define WALK_ROW   512U
+#define MAX_LATE   64U
+#define LATE_LOOKS 3U
 
 struct spans {
 	struct vma_span span[WALK_SPANS]; /* ascending */
@@ -26,9 +28,11 @@ struct spans {
 struct walk {
 	struct capture *cp;
 	struct aspace *sp;
-	struct spans asked;	       /* registered, not yet known to the core */
-	struct spans proven;	       /* what of it the kernel says is */
-	unsigned int at;	       /* what is looked at begins in this one of those asked */
+	struct spans asked;		/* registered, not yet known to the core */
+	struct spans proven;		/* what of it the kernel says is */
+	unsigned int at;		/* what is looked at begins in this one of those asked */
+	struct vma_span late[MAX_LATE]; /* registered while they were looked at: asked for next */
+	unsigned int nr_late, max_late;
 	struct vma_span row[WALK_ROW]; /* touching mappings, not yet registered */
 	unsigned int nr_row;
 };
@@ -69,6 +73,13 @@ static int prove_part(struct walk *w, const struct proc_map *m, uint64_t start, 
 	return 0;
 }
 
+static bool is_ours(const struct walk *w, const struct proc_map *m)
+{
+	return m->anon && !m->shared && !m->stack && !m->special &&
+	       (m->start >= w->sp->own_end || m->end <= w->sp->own_start) &&
+	       !core_range_known(w->cp->core, w->sp->id, m->start, m->end);
+}
+
 static int prove_one(void *ctx, const struct proc_map *m)
 {
 	struct walk *w = ctx;
@@ -79,6 +90,11 @@ static int prove_one(void *ctx, const struct proc_map *m)
 		w->at++;
 	if (w->at == asked->nr)
 		return 1; /* what is new is mostly below what is old */
+	/* One that came meanwhile: where there are tens of thousands each look takes 10 ms, in
+	 * which it may grow past the cap. */
+	if (asked->span[w->at].start >= m->end && w->nr_late < w->max_late && is_ours(w, m) &&
+	    !uffd_register(w->sp->uffd, m->start, m->end))
+		w->late[w->nr_late++] = (struct vma_span){m->start, m->end};
 	for (unsigned int i = w->at; !err && i < asked->nr && asked->span[i].start < m->end; i++) {
 		const struct vma_span *s = &asked->span[i];
 
@@ -94,13 +110,13 @@ static int prove_one(void *ctx, const struct proc_map *m)
  * of what is registered and there, at a moment when no event is unread: one that is may
  * be a fork whose child has no such registration, or an unmap.
  */
-static int tell_core(struct walk *w)
+static int tell_what_is(struct walk *w)
 {
 	pid_t pid = w->sp->agent.ring ? w->sp->agent.pid : w->sp->pid;
 	int err;
 
 	w->at = w->proven.nr = 0;
-	err = w->asked.nr ? proc_maps_each(pid, prove_one, w) : 0;
+	err = proc_maps_each(pid, prove_one, w);
 	w->asked.nr = 0;
 	if (err == -EAGAIN || uffd_changing(w->sp->uffd)) {
 		w->sp->maps_dirty = true;
@@ -110,6 +126,20 @@ static int tell_core(struct walk *w)
 		err = core_range_added(w->cp->core, w->sp->id, w->proven.span[i].start,
 				       w->proven.span[i].end);
 	return err < 0 ? err : 0;
+}
+
+static int tell_core(struct walk *w)
+{
+	int err = 0;
+
+	for (unsigned int look = 1; w->asked.nr && !err; look++) {
+		w->nr_late = 0;
+		w->max_late = look < LATE_LOOKS ? MAX_LATE : 0;
+		err = tell_what_is(w);
+		for (unsigned int i = 0; i < w->nr_late; i++)
+			spans_add(&w->asked, w->late[i].start, w->late[i].end);
+	}
+	return err;
 }
 
 static int add_span(struct walk *w, uint64_t start, uint64_t end)
@@ -153,13 +183,6 @@ static int register_row(struct walk *w)
 			return err;
 	}
 	return 0;
-}
-
-static bool is_ours(const struct walk *w, const struct proc_map *m)
-{
-	return m->anon && !m->shared && !m->stack && !m->special &&
-	       (m->start >= w->sp->own_end || m->end <= w->sp->own_start) &&
-	       !core_range_known(w->cp->core, w->sp->id, m->start, m->end);
 }
 
 static int register_one(void *ctx, const struct proc_map *m)

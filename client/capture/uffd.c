@@ -78,12 +78,11 @@ bool uffd_alive(int fd)
 
 int uffd_is_registered(int fd, uint64_t va)
 {
-	/* Nobody maps the first pages, here as little as there. */
-	struct uffdio_copy c = {.dst = va, .src = PAGE_BYTES, .len = PAGE_BYTES};
+	struct uffdio_continue c = {.range = {.start = va, .len = PAGE_BYTES}};
 
-	if (!ioctl(fd, UFFDIO_COPY, &c))
-		return -EFAULT; /* somebody does */
-	if (errno == EFAULT || errno == EEXIST)
+	if (!ioctl(fd, UFFDIO_CONTINUE, &c))
+		return -EIO; /* not anonymous */
+	if (errno == EINVAL)
 		return 1;
 	return errno == ENOENT ? 0 : -errno;
 }

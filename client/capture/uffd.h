@@ -26,9 +26,10 @@ int uffd_allow(int fd, uint64_t start, uint64_t end);
 /* Is the address space behind it still there? */
 bool uffd_alive(int fd);
 
-/* Is the page at @va part of a mapping that is registered? It is asked by a copy that can't
- * succeed: the kernel looks for events first, then for the registration, then for the source
- * (mm/userfaultfd.c, mfill_atomic()). 1, 0, -EAGAIN: an event is unread, or -errno. */
+/* Is the page at @va part of an anonymous mapping that is registered? It is asked by a call
+ * that is for files in memory only: the kernel looks for events first, then for the
+ * registration, then for the kind (mm/userfaultfd.c, mfill_atomic()). Half a microsecond, where
+ * a copy that can't succeed costs 3. 1, 0, -EAGAIN: an event is unread, or -errno. */
 int uffd_is_registered(int fd, uint64_t va);
 
 /* Is an event on its way or unread? Then nothing can be filled or moved. */

@@ -13,7 +13,7 @@
 #define SPOT	  16  /* pages of a place */
 #define NEAR	  4   /* of those it maps and unmaps for a while, ... */
 #define WHILE	  256 /* ... so many times: most are gone before anybody sees them */
-#define PRESSURES 6
+#define PRESSURES 3
 #define WINDOW	  0x100000000000UL /* where nobody maps anything by himself */
 
 static bool stop, moves;
