@@ -136,6 +136,26 @@ static inline void read_one(unsigned int slot, uint64_t word)
 	assert_int_equal(page[slot][0], word);
 }
 
+/* Each slot has its number and @base. */
+static inline void write_all(unsigned int base)
+{
+	for (unsigned int i = 0; i < SLOTS; i++)
+		write_one(i, i + base);
+}
+
+static inline void read_all(unsigned int base)
+{
+	for (unsigned int i = 0; i < SLOTS; i++)
+		read_one(i, i + base);
+}
+
+/* So has it in that copy. */
+static inline void holds_all(unsigned int c, unsigned int base)
+{
+	for (unsigned int i = 0; i < SLOTS; i++)
+		assert_int_equal(kid[c].word[i], i + base);
+}
+
 static inline void lose(unsigned int k, bool away)
 {
 	__atomic_store_n(&kid[k].away, away, __ATOMIC_RELEASE);

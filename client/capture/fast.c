@@ -52,8 +52,8 @@ static void *load(void *arg)
 	int err;
 
 	prctl(PR_SET_NAME, "rmem-bpf");
-	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid),
-		    0); /* not before the pager and the job */
+	/* Not before the pager and the job. */
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 0);
 	err = fast_load(&f->bpf, &shared);
 	if (!err) {
 		f->shared = shared;

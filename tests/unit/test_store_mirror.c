@@ -205,8 +205,7 @@ static void when_all_are_lost_it_is_said(void **state)
 static void who_comes_back_is_filled_before_he_is_believed(void **state)
 {
 	(void)state;
-	for (unsigned int i = 0; i < SLOTS; i++)
-		write_one(i, i + 1);
+	write_all(1);
 	lose(0, true);
 	reap();
 	for (unsigned int i = 0; i < SLOTS; i += 2)
@@ -252,8 +251,7 @@ static void what_is_written_meanwhile_is_not_overtaken(void **state)
 static void a_copy_that_is_lost_again_while_it_is_filled(void **state)
 {
 	(void)state;
-	for (unsigned int i = 0; i < SLOTS; i++)
-		write_one(i, i + 1);
+	write_all(1);
 	lose(0, false);
 	while (kid[0].opened < 2) {
 		reap();
@@ -262,11 +260,9 @@ static void a_copy_that_is_lost_again_while_it_is_filled(void **state)
 	lose(0, true);
 	reap();
 	assert_false(kid[0].open);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		read_one(i, i + 1);
+	read_all(1);
 	wait_until_whole(0);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		assert_int_equal(kid[0].word[i], i + 1);
+	holds_all(0, 1);
 }
 
 static void a_page_that_nobody_can_read_keeps_a_copy_from_joining(void **state)

@@ -13,8 +13,7 @@ static void a_spare_one_takes_the_place_of_a_lost_one(void **state)
 	m->ops->close(m);
 	memset(left, 0, sizeof(left));
 	assert_int_equal(try_open("mirror(copies=2,kid:0,kid:1,kid:2)"), 0);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		write_one(i, i + 1);
+	write_all(1);
 	assert_false(kid[2].open);
 	assert_int_equal(kid[2].writes, 0);
 	lose(0, true);
@@ -57,12 +56,10 @@ static void kill_and_go_on(void)
 static void both_copies_are_gone_on_with(void **state)
 {
 	(void)state;
-	for (unsigned int i = 0; i < SLOTS; i++)
-		write_one(i, i + 1);
+	write_all(1);
 	kill_and_go_on();
 	assert_int_equal(kid[0].opened + kid[1].opened, 4);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		read_one(i, i + 1);
+	read_all(1);
 	for (unsigned int i = 0; i < SLOTS; i += 2)
 		write_one(i, i + 1001);
 	lose(0, false); /* and what the first has written is healed, too */
@@ -75,25 +72,20 @@ static void both_copies_are_gone_on_with(void **state)
 static void a_copy_that_was_lost_is_not_believed_by_the_next(void **state)
 {
 	(void)state;
-	for (unsigned int i = 0; i < SLOTS; i++)
-		write_one(i, i + 1);
+	write_all(1);
 	lose(1, true);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		write_one(i, i + 501);
+	write_all(501);
 	kill_and_go_on();
 	assert_false(kid[1].open);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		read_one(i, i + 501);
+	read_all(501);
 	wait_until_whole(1);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		assert_int_equal(kid[1].word[i], i + 501);
+	holds_all(1, 501);
 }
 
 static void a_copy_that_was_being_filled_is_filled_anew(void **state)
 {
 	(void)state;
-	for (unsigned int i = 0; i < SLOTS; i++)
-		write_one(i, i + 1);
+	write_all(1);
 	lose(1, false);
 	kid[1].may_answer = 3; /* then it stands still */
 	for (uint64_t until = now_ms() + 5000; kid[1].opened < 2 && now_ms() < until; usleep(200))
@@ -104,37 +96,31 @@ static void a_copy_that_was_being_filled_is_filled_anew(void **state)
 	kid[1].may_answer = KID_ANSWERS;
 	wait_until_whole(1);
 	assert_int_equal(kid[1].opened, 3);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		assert_int_equal(kid[1].word[i], i + 1);
+	holds_all(1, 1);
 }
 
 /* It was given up by a process that was killed before it had said so. */
 static void a_copy_of_which_nothing_is_left_is_not_believed(void **state)
 {
 	(void)state;
-	for (unsigned int i = 0; i < SLOTS; i++)
-		write_one(i, i + 1);
+	write_all(1);
 	memset(&left[1], 0, sizeof(left[1]));
 	kid[0].open = false;
 	kill_and_go_on();
 	assert_false(kid[0].open);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		read_one(i, i + 1);
+	read_all(1);
 	wait_until_whole(0);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		assert_int_equal(kid[0].word[i], i + 1);
+	holds_all(0, 1);
 }
 
 static void a_server_that_died_with_the_process_is_done_without(void **state)
 {
 	(void)state;
-	for (unsigned int i = 0; i < SLOTS; i++)
-		write_one(i, i + 1);
+	write_all(1);
 	__atomic_store_n(&kid[0].away, true, __ATOMIC_RELEASE);
 	kill_and_go_on();
 	assert_false(kid[0].open);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		read_one(i, i + 1);
+	read_all(1);
 	__atomic_store_n(&kid[1].away, true, __ATOMIC_RELEASE);
 	assert_true(try_open("mirror(kid:0,kid:1)") < 0);
 	assert_non_null(strstr(err_text(-EPIPE), "all copies"));
