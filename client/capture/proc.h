@@ -49,8 +49,9 @@ struct proc_stat {
 };
 int proc_stat(pid_t pid, struct proc_stat *out);
 
-/* A task of the process that has its memory: @pid itself, unless its first thread
- * has ended before others. Then /proc/@pid shows no memory, and kcmp none. */
+/* A task of the process that has its memory: @pid itself, unless its first thread ends
+ * before others. Then /proc/@pid shows no memory, and kcmp none: from when it lets go of it,
+ * which is before its state says so. */
 pid_t proc_mm_task(pid_t pid);
 
 /* Does a thread of the process wait inside fork, vfork or clone? 1, 0, or -errno. */

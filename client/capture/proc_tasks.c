@@ -142,18 +142,27 @@ int proc_same_space(pid_t a, pid_t b)
 	return ret == 0;
 }
 
+static bool has_memory(pid_t tid)
+{
+	uint64_t virt_bytes, anon_bytes;
+	int fd = proc_open_statm(tid), err;
+
+	if (fd < 0)
+		return false;
+	err = proc_statm(fd, &virt_bytes, &anon_bytes);
+	close(fd);
+	return !err;
+}
+
 pid_t proc_mm_task(pid_t pid)
 {
-	struct proc_stat st;
 	pid_t *tids = NULL, found = pid;
 	size_t nr = 0;
 
-	if (proc_stat(pid, &st) || st.state != 'Z' || st.nr_threads < 2 ||
-	    proc_tids(pid, &tids, &nr))
+	if (has_memory(pid) || proc_tids(pid, &tids, &nr))
 		return pid;
 	for (size_t i = 0; i < nr && found == pid; i++)
-		if (tids[i] != pid && !proc_stat(tids[i], &st) && st.state != 'Z' &&
-		    st.state != 'X')
+		if (has_memory(tids[i]))
 			found = tids[i];
 	free(tids);
 	return found;

@@ -33,9 +33,10 @@ static int has_registered(void *ctx, const struct proc_map *m)
 }
 
 /*
- * Does the process live in the space? 1, 0, or -errno. A thread that has ended
- * is in no space; so when the first one has, all of them are asked, and asked
- * again when there are others by then.
+ * Does the process live in the space? 1, 0, or -errno. A thread that ends is in no space,
+ * long before it is seen to have ended: it lets go of its memory first, then of its files.
+ * So when the first one is not there all of them are asked, and asked again when there are
+ * others by then.
  */
 static int lives_in(const struct process *p, const struct aspace *sp)
 {
@@ -48,7 +49,7 @@ static int lives_in(const struct process *p, const struct aspace *sp)
 	if (same)
 		return same;
 	err = proc_stat(p->pid, &st);
-	if (err || st.state != 'Z' || st.nr_threads < 2)
+	if (err || st.nr_threads < 2)
 		return err == -ESRCH ? 0 : err;
 	while (!same && !settled) {
 		free(before);

@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The first thread ends, the others go on: /proc/PID/maps and statm of such a
  * process are empty and its leader is in no address space, but its remote pages
- * are still wanted. Then another thread replaces it all by exec. */
+ * are still wanted. Then another thread replaces it all by exec.
+ *
+ * The leader lets go of its memory first, then closes its files, and is a zombie after that:
+ * it has very many, so that it is seen in between. */
 #include "job.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+#define OPEN_MS 300
 
 static char *m;
 static char **args;
@@ -51,6 +59,28 @@ static void *last(void *arg)
 	exit(1);
 }
 
+static long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* As many as may be, in a table of the thread's own: to close them takes tens of milliseconds. */
+static void open_very_many(void)
+{
+	long until = now_ms() + OPEN_MS;
+	struct rlimit most;
+
+	CHECK(unshare(CLONE_FILES) == 0);
+	CHECK(getrlimit(RLIMIT_NOFILE, &most) == 0);
+	most.rlim_cur = most.rlim_max;
+	CHECK(setrlimit(RLIMIT_NOFILE, &most) == 0);
+	while (dup(STDERR_FILENO) >= 0 && now_ms() < until)
+		;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t t;
@@ -68,6 +98,7 @@ int main(int argc, char **argv)
 		return job_done();
 	}
 	CHECK(argc > 1 && pthread_create(&t, NULL, last, NULL) == 0);
+	open_very_many();
 	/* Not pthread_exit: the static build has no libgcc_s to unwind with. */
 	for (;;)
 		syscall(SYS_exit, 0);
