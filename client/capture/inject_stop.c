@@ -12,6 +12,7 @@
 #define STUCK_STOP_MS  50U
 #define MAX_CANDIDATES 64U
 #define VDSO_MAX_BYTES (16 * PAGE_BYTES)
+#define VDSO_LOOKS     4
 #define SYSCALL_BYTE_0 0x0f
 #define SYSCALL_BYTE_1 0x05
 #define USER_SPACE_END (1ULL << 63)
@@ -238,12 +239,18 @@ static int find_syscall(struct injection *inj)
 	return -ENOEXEC;
 }
 
-/* What a process is that doesn't hold still, inside exec, can't be said: it is as good as gone. */
+/* What a process is that doesn't hold still, inside exec, can't be said: it is as good as gone.
+ * Without address randomisation a program that executes itself looks the same before and
+ * after, so one look in between proves nothing. */
 int inject_find_syscall(struct injection *inj)
 {
-	int ret;
+	int ret = -ENOEXEC;
 
-	read_image(inj->args->pid, &inj->image);
-	ret = find_syscall(inj);
-	return !ret || is_same_image(inj) ? ret : -ESRCH;
+	for (int i = 0; i < VDSO_LOOKS && ret == -ENOEXEC; i++) {
+		read_image(inj->args->pid, &inj->image);
+		ret = find_syscall(inj);
+		if (ret && !is_same_image(inj))
+			return -ESRCH;
+	}
+	return ret;
 }
