@@ -253,6 +253,8 @@ void core_moved(struct core *c, space_id sp, unsigned int h, const pageset *move
 	}
 	if (overtaken)
 		chunk_queue(c, ch, true);
+	else if (!pageset_count(&got) && s->made_va == ch->va)
+		s->made_va = 0; /* it is the next no longer: the others get their turn */
 	if (pageset_count(busy))
 		refused_busy(c, s, ch, busy);
 	else
