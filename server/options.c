@@ -118,7 +118,7 @@ static int add_address(enum net_kind kind, const char *rest, struct net_addr *li
 
 static int add_fd(struct options *o, const char *text)
 {
-	unsigned int fd;
+	unsigned int fd = 0;
 	int rc = parse_number(text, INT_MAX, &fd);
 
 	if (!rc && o->client_fd >= 0)
@@ -156,7 +156,7 @@ static int set_listen(struct options *o, const char *text)
 
 static int set_node(struct options *o, const char *text)
 {
-	unsigned int node;
+	unsigned int node = 0;
 	int rc = parse_number(text, 1023, &node);
 
 	if (rc)
@@ -176,7 +176,7 @@ static int set_capacity(struct options *o, const char *text)
 
 static int set_drain_timeout(struct options *o, const char *text)
 {
-	unsigned int seconds;
+	unsigned int seconds = 0;
 	int rc = parse_number(text, MAX_DRAIN_TIMEOUT_S, &seconds);
 
 	if (!rc)
