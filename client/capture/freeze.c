@@ -77,6 +77,34 @@ static bool stays_asleep(pid_t pid, pid_t tid)
 	       look_waits_at(pid, tid, "kernel_clone");
 }
 
+/*
+ * Who waits for a lock is soon in user mode again, so that is not the moment; but the lock
+ * may be held by one who waits for a page, and that page need the very room that is being
+ * made. So not for long: who has not run since it was seen there ROUND_NS ago is taken for
+ * asleep.
+ */
+static bool soon_goes_on(pid_t pid, pid_t tid)
+{
+	static struct seen {
+		pid_t tid;
+		uint64_t ran_ns, since_ns;
+	} seen[MAX_LATE];
+	struct seen *s = &seen[(unsigned int)tid % MAX_LATE];
+	uint64_t ran_ns, now;
+	bool soon;
+
+	if (!look_is_brief(pid, tid))
+		return false;
+	ran_ns = look_ran_ns(pid, tid);
+	now = tracee_now_ns();
+	pthread_mutex_lock(&late.lock);
+	if (s->tid != tid || s->ran_ns != ran_ns)
+		*s = (struct seen){.tid = tid, .ran_ns = ran_ns, .since_ns = now};
+	soon = !ran_ns || now - s->since_ns < ROUND_NS;
+	pthread_mutex_unlock(&late.lock);
+	return soon;
+}
+
 static bool is_held(const struct freeze *f, pid_t tid)
 {
 	for (size_t i = 0; i < f->nr_held; i++)
@@ -187,7 +215,7 @@ static int look_at_all(struct freeze *f, pid_t pid, bool stop, unsigned int *run
 		err = 0;
 		at = look_at_thread(pid, tids[i], &call);
 		if (at == LOOK_UNKNOWN ||
-		    (at == LOOK_ASLEEP && (changes_mappings(call) || look_is_brief(pid, tids[i])) &&
+		    (at == LOOK_ASLEEP && (changes_mappings(call) || soon_goes_on(pid, tids[i])) &&
 		     !stays_asleep(pid, tids[i])))
 			err = -EAGAIN;
 		if (at == LOOK_RUNNING && !look_is_worker(pid, tids[i])) {
@@ -319,7 +347,9 @@ static void *hold_all(void *arg)
 	struct freeze *f = arg;
 	bool any_late;
 
+	tracee_go_first(true);
 	f->ret = stop_all(f);
+	tracee_go_first(false);
 	any_late = f->nr_late;
 	sem_post(&f->begun);
 	while (sem_wait(&f->over))

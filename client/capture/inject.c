@@ -143,11 +143,9 @@ static int inject_steps(struct injection *inj)
 /* A thread of its own: whatever is still held by ptrace is let go at its end. */
 static void *inject_thread(void *arg)
 {
-	const struct sched_param first = {.sched_priority = 1};
 	struct inject_job *job = arg;
 
-	/* Beside what it stops (hurry() in ptrace.c), and for as long. */
-	sched_setscheduler(0, SCHED_FIFO, &first);
+	tracee_go_first(true);
 	job->ret = inject_steps(&job->inj);
 	if (job->ret) {
 		snprintf(job->text, sizeof(job->text), "%s", err_text(job->ret));

@@ -35,6 +35,7 @@
 #define RESTART_LAST	516
 #define NEVER_NS	(~0ULL)
 #define SPIN_NS		300000ULL /* stops mostly come within this */
+#define HURRY_NS	5000000ULL
 #define ALL_BUT_NOTHING (~0ULL)
 
 uint64_t tracee_now_ns(void)
@@ -175,7 +176,8 @@ static int save_state(struct tracee *t)
 /*
  * Each step of a stopped task waits for its turn on a CPU, which on a busy
  * machine takes a hundred times longer than the step. So it runs before
- * everybody for as long as we hold it; without the permission it just waits.
+ * everybody but its tracer (tracee_go_first()) for as long as we hold it; without the
+ * permission it just waits.
  */
 static void hurry(struct tracee *t)
 {
@@ -197,6 +199,35 @@ static void unhurry(struct tracee *t)
 	t->sched.changed = false;
 }
 
+void tracee_go_first(bool first)
+{
+	const struct sched_param param = {.sched_priority = first ? 2 : 0};
+
+	sched_setscheduler(0, first ? SCHED_FIFO : SCHED_OTHER, &param);
+}
+
+/* One that faults inside the kernel goes round there and does not stop before its page has
+ * come, for which others need the CPU: it hurries for a moment only. */
+static int stop_in_a_hurry(struct tracee *t)
+{
+	uint64_t deadline_ns = t->deadline_ns, soon_ns = tracee_now_ns() + HURRY_NS;
+	int ret;
+
+	hurry(t);
+	if (soon_ns < deadline_ns)
+		t->deadline_ns = soon_ns;
+	ret = run_to_event_stop(t, true);
+	t->deadline_ns = deadline_ns;
+	if (ret)
+		unhurry(t);
+	if (ret != -ETIMEDOUT || soon_ns >= deadline_ns)
+		return ret;
+	ret = run_to_event_stop(t, true);
+	if (!ret)
+		hurry(t);
+	return ret;
+}
+
 int tracee_stop(struct tracee *t, unsigned int stop_ms)
 {
 	uint64_t stop_ns = tracee_now_ns() + stop_ms * 1000000ULL;
@@ -205,15 +236,12 @@ int tracee_stop(struct tracee *t, unsigned int stop_ms)
 	ret = (int)trace_value(PTRACE_SEIZE, t->tid, PTRACE_O_TRACESYSGOOD);
 	if (ret)
 		return ret;
-	hurry(t);
 	t->own = false;
 	if (stop_ns < t->deadline_ns)
 		t->deadline_ns = stop_ns;
-	ret = run_to_event_stop(t, true);
-	if (ret) {
-		unhurry(t);
+	ret = stop_in_a_hurry(t);
+	if (ret)
 		return ret;
-	}
 	/* Now it must be put back, however long a busy machine takes. */
 	t->deadline_ns = NEVER_NS;
 	ret = save_state(t);
@@ -230,13 +258,9 @@ int tracee_pause(struct tracee *t, unsigned int stop_ms)
 
 	if (ret)
 		return ret;
-	hurry(t);
 	t->own = false;
 	t->deadline_ns = tracee_now_ns() + stop_ms * 1000000ULL;
-	ret = run_to_event_stop(t, true);
-	if (ret)
-		unhurry(t);
-	return ret;
+	return stop_in_a_hurry(t);
 }
 
 int tracee_await(struct tracee *t, unsigned int stop_ms)
@@ -257,8 +281,8 @@ void tracee_resume(struct tracee *t)
 		if (was.rip != t->saved.rip)
 			trace(PTRACE_SETREGS, t->tid, 0, &t->saved);
 	}
+	unhurry(t); /* now: it would keep us from doing it later */
 	trace(PTRACE_DETACH, t->tid, 0, NULL);
-	unhurry(t);
 }
 
 int tracee_adopt(struct tracee *t, const struct tracee *parent, pid_t tid)
@@ -362,7 +386,7 @@ int tracee_release(struct tracee *t)
 	if (!ret && (trace(PTRACE_SETREGS, t->tid, 0, &t->saved) || set_mask(t, t->saved_mask) ||
 		     trace(PTRACE_DETACH, t->tid, 0, NULL)))
 		ret = -ESRCH;
-	unhurry(t); /* after it was let go: it may have to stop again at once */
+	unhurry(t); /* only now: it may have to stop again at once */
 	return ret;
 }
 

@@ -31,6 +31,10 @@ struct tracee {
 	struct sched_was sched;
 };
 
+/* This thread runs before what it holds, which runs before everybody else; or no longer.
+ * Without the permission nothing changes. */
+void tracee_go_first(bool first);
+
 /* Stops t->tid (seized here) and prepares it for calls; signals are blocked
  * meanwhile. tid, syscall_va and deadline_ns are set. 0; -ETIMEDOUT not
  * stopped within @stop_ms, it may still stop later; -ESRCH gone; -EPERM;
