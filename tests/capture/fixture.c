@@ -11,16 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/base/err.h"
+#include "common/compat.h"
 
 #define ANSWER_MS 5000
 
 static int dev_userfaultfd = -1;
+static bool has_move;
 static pid_t left_pid, left_agent; /* what a failed test leaves behind */
 
 uint64_t now_ns(void)
@@ -67,6 +70,17 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
+static bool probe_move(void)
+{
+	struct uffdio_api a = {.api = UFFD_API};
+	int fd = ioctl(dev_userfaultfd, USERFAULTFD_IOC_NEW, O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, UFFDIO_API, &a), 0);
+	close(fd);
+	return a.features & UFFD_FEATURE_MOVE;
+}
+
 int fixture_setup(void **state)
 {
 	(void)state;
@@ -75,8 +89,20 @@ int fixture_setup(void **state)
 		printf("skipped: needs root and /dev/userfaultfd (%s)\n", strerror(errno));
 		exit(77);
 	}
+	has_move = probe_move();
 	signal(SIGPIPE, SIG_IGN);
 	return prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+int fixture_setup_move(void **state)
+{
+	int ret = fixture_setup(state);
+
+	if (!ret && !has_move) {
+		printf("skipped: this kernel has no UFFDIO_MOVE\n");
+		exit(77);
+	}
+	return ret;
 }
 
 static void victim_init(struct victim *v)
@@ -149,6 +175,7 @@ int victim_inject(struct victim *v, enum inject_refusal *why)
 		.uffd_job = v->uffd_given,
 		.wake_read_fd = v->wake_read_fd,
 		.done_fd = v->done_fd,
+		.no_move = !has_move,
 	};
 	int ret;
 

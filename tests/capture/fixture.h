@@ -26,6 +26,7 @@ struct victim {
 };
 
 int fixture_setup(void **state);    /* once: /dev/userfaultfd; skips without rights */
+int fixture_setup_move(void **state); /* the same; skips without UFFDIO_MOVE, too */
 int fixture_teardown(void **state); /* after each test: nothing is left */
 
 #define TEST(fn) cmocka_unit_test_teardown(fn, fixture_teardown)

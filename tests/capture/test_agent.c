@@ -551,5 +551,5 @@ int main(void)
 		TEST(exit_leaves_only_code),
 	};
 
-	return cmocka_run_group_tests(tests, fixture_setup, NULL);
+	return cmocka_run_group_tests(tests, fixture_setup_move, NULL);
 }

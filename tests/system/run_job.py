@@ -15,7 +15,7 @@ from rmemtest import MIB, SLOW, Failure, TcpServer, check, check_cap, main, nati
 
 TIMEOUT_S = 90 * SLOW
 
-# What is different from the rule. mib: footprint; more: further arguments to
+# What is different from the rule. mib: footprint, however small it was asked for; more: further arguments to
 # try; short: those of mode one; quarters: of the footprint that can't leave; stays: the part of it that is
 # read-only, which can't leave and so gets room of its own; unmanaged: nothing leaves;
 # forks: all the time, so that a sum of samples says nothing;
@@ -26,6 +26,7 @@ SPECIAL = {
     "fork_thousand": {"forks": True, "more": [""], "short": ["60"]},
     "fuzz_maps": {"more": ["1", "2"], "short": ["1:200"]},
     "guard_pages": {"needs": "+bpf"},
+    "late_child": {"mib": 128},
     "map_churn": {"more": ["moves", ""], "replaces": True},
     "map_fixed": {"replaces": True},
     "mdwe": {"unmanaged": True},  # its agent could not get executable code
@@ -138,7 +139,7 @@ def run():
     for k, (program, server, ratio) in enumerate(variants(a.program, a.mode)):
         # Programs with several ways to run take turns, unless there is all the time.
         for more in mores if a.mode == "long" or k == 0 else mores[:1]:
-            rc = one(a.rmem, program, server, ratio, a.mib or special.get("mib", 128), more,
+            rc = one(a.rmem, program, server, ratio, special.get("mib", a.mib or 128), more,
                      special)
             if rc:
                 return rc
