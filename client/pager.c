@@ -22,6 +22,7 @@
 #include "client/session.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/wake.h"
 
 #define ORPHAN_KILL_MS 1500U
 #define ALSO_MAX       4096U
@@ -211,14 +212,16 @@ static void work(struct pager *p)
 
 /* After a fault the next one is near: to be woken for it costs more than to
  * look for it, if a core is free for looking. */
-#define SPIN_NS 40000ULL
+#define SPIN_WAKES  8
+#define SPIN_MIN_NS 40000ULL
+#define SPIN_MAX_NS 1000000ULL
 
 /* While posted faults are looked for, descriptors are this often. */
 #define DESCRIPTORS_NS 10000ULL
 
 static bool may_spin(const struct pager *p, uint64_t now)
 {
-	return now - p->busy_ns < SPIN_NS && p->capture.nr_running <= p->cpus;
+	return now - p->busy_ns < p->spin_ns && p->capture.nr_running <= p->cpus;
 }
 
 static uint64_t wait_ns(const struct pager *p)
@@ -323,6 +326,7 @@ int pager_main(const struct pager_args *args)
 	p->args = args;
 	p->cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
 	log_set_sink(log_to_supervisor, p);
+	p->spin_ns = wake_worth_ns(SPIN_WAKES, SPIN_MIN_NS, SPIN_MAX_NS);
 	pager_lock_memory();
 	priority_first(getpid());
 	p->kept = (struct pager_kept *)((char *)args->header + RUN_KEPT_OFF);

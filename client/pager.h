@@ -35,6 +35,7 @@ struct pager {
 	struct store *store;
 	uint32_t said_lost; /* parts of it */
 	unsigned int cpus;
+	uint64_t spin_ns;	 /* after a fault */
 	uint64_t busy_ns;	 /* when something last came in */
 	uint64_t descriptors_ns; /* when descriptors were last looked at */
 	uint64_t poll_ns;	 /* when processes are to be looked at next */

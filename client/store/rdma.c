@@ -21,14 +21,17 @@
 #include "client/store/rdma_session.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
+#include "common/base/wake.h"
 #include "common/conn/tcp.h"
 
 #define DEFAULT_TIMEOUT_S 10
 #define AT_ONCE		  16
 
-/* A read that takes longer than this is not worth a spinning core. */
-#define WORTH_SPINNING_NS 100000U
-#define MEAN_SHIFT	  4 /* a running mean of about 16 reads */
+/* A read that takes longer than so many wake-ups is not worth a spinning core. */
+#define WORTH_WAKES  20
+#define WORTH_MIN_NS 100000U
+#define WORTH_MAX_NS 2000000U
+#define MEAN_SHIFT   4 /* a running mean of about 16 reads */
 
 struct rdma_store {
 	struct store store;
@@ -40,7 +43,8 @@ struct rdma_store {
 	int epoll_fd, timer_fd, event_fd;
 	struct patience patience; /* with no progress */
 	bool timing, nudged;
-	uint64_t read_ns; /* mean of urgent reads, from posted to done */
+	uint64_t worth_ns; /* of spinning */
+	uint64_t read_ns;  /* mean of urgent reads, from posted to done */
 	uint64_t spin_until_ns;
 	bool lost;
 	char why[256];
@@ -327,9 +331,9 @@ static int post(struct rdma_store *r)
 	if (!r->timing && !is_idle(r))
 		set_timer(r, patience_left_ns(&r->patience, 0));
 	/* Twice what it usually takes, if that is short. */
-	if (r->read_ns < WORTH_SPINNING_NS)
+	if (r->read_ns < r->worth_ns)
 		r->spin_until_ns = now + 2 * r->read_ns;
-	r->store.quick = r->read_ns < WORTH_SPINNING_NS && is_whole(r);
+	r->store.quick = r->read_ns < r->worth_ns && is_whole(r);
 	return 0;
 }
 
@@ -516,6 +520,7 @@ static int rdma_open_store(const struct spec *spec, const struct store_open_args
 	r->patience = (struct patience){
 		.server = r->session.server, .timeout_s = timeout_s, .wait_s = args->wait_s};
 	r->epoll_fd = r->timer_fd = r->event_fd = -1;
+	r->worth_ns = wake_worth_ns(WORTH_WAKES, WORTH_MIN_NS, WORTH_MAX_NS);
 	rc = open_session(r, &addr, args);
 	if (!rc)
 		rc = open_fds(r);
