@@ -88,11 +88,6 @@ int probe_evict(int dev_fd, bool *moves)
 	*moves = features & UFFD_FEATURE_MOVE;
 	if (*moves)
 		return 0;
-	if (!getenv("RMEM_WITHOUT_MOVE"))
-		return err_set(-ENOSYS,
-			       "rmem needs UFFDIO_MOVE (Linux 6.8), this is %s: %s. With"
-			       " RMEM_WITHOUT_MOVE=1 it tries without: a first version",
-			       probe_release(), PROBE_KERNEL_FIX);
 	if (!(features & UFFD_FEATURE_PAGEFAULT_FLAG_WP))
 		return err_set(-ENOSYS,
 			       "rmem needs UFFDIO_MOVE (Linux 6.8) or UFFDIO_WRITEPROTECT,"

@@ -80,7 +80,7 @@ def main():
     ap.add_argument("--timeout", type=float, default=100, help="seconds for each [100]")
     ap.add_argument("--mib", type=int, default=32, help="memory of each job [32]")
     a = ap.parse_intermixed_args()
-    os.environ.update(RMEM_TEST_SLOW=str(a.slow), RMEM_TEST_MODE="one", RMEM_WITHOUT_MOVE="1")
+    os.environ.update(RMEM_TEST_SLOW=str(a.slow), RMEM_TEST_MODE="one")
     todo = [x for x in everything(a.build.resolve(), a.mib) if not a.names or x[0] in a.names]
     part, parts = map(int, a.part.split("/"))
     todo = todo[part - 1::parts]
