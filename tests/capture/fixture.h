@@ -25,9 +25,9 @@ struct victim {
 	int uffd_given; /* for the next injection; -1: none */
 };
 
-int fixture_setup(void **state);    /* once: /dev/userfaultfd; skips without rights */
+int fixture_setup(void **state);      /* once: /dev/userfaultfd; skips without rights */
 int fixture_setup_move(void **state); /* the same; skips without UFFDIO_MOVE, too */
-int fixture_teardown(void **state); /* after each test: nothing is left */
+int fixture_teardown(void **state);   /* after each test: nothing is left */
 
 #define TEST(fn) cmocka_unit_test_teardown(fn, fixture_teardown)
 

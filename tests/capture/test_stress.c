@@ -30,6 +30,12 @@ struct shared {
 
 static struct shared *shared;
 
+/* Where each step takes far longer there are fewer of them. */
+static unsigned int less_often(void)
+{
+	return getenv("RMEM_TEST_SLOW") ? 5 : 1;
+}
+
 static int cmp_u64(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -77,13 +83,14 @@ static void print_times(const char *what, uint64_t *ns, size_t n)
 static void sleeper_is_entered_quickly(void **state)
 {
 	static uint64_t ns[NR_INJECTIONS];
+	unsigned int nr = NR_INJECTIONS / less_often();
 	struct victim v;
 
 	(void)state;
 	victim_start(&v, VICTIM_DYNAMIC, "idle");
-	for (int i = 0; i < NR_INJECTIONS; i++)
+	for (unsigned int i = 0; i < nr; i++)
 		ns[i] = inject_once(&v);
-	print_times("sleeping", ns, NR_INJECTIONS);
+	print_times("sleeping", ns, nr);
 	close(v.stdin_fd);
 	v.stdin_fd = dup(2);
 	assert_int_equal(victim_wait(&v), 0);
@@ -92,17 +99,17 @@ static void sleeper_is_entered_quickly(void **state)
 static void busy_threads_survive(void **state)
 {
 	static uint64_t ns[NR_INJECTIONS];
+	size_t nr = NR_INJECTIONS / less_often(), n = 0;
 	uint64_t end = now_ns() + BUSY_NS;
-	size_t n = 0;
 	struct victim v;
 
 	(void)state;
 	victim_start(&v, VICTIM_DYNAMIC, "long");
 	nap_ms(50);
-	while (n < NR_INJECTIONS && now_ns() < end)
+	while (n < nr && now_ns() < end)
 		ns[n++] = inject_once(&v);
 	print_times("busy", ns, n);
-	assert_in_range(n, NR_INJECTIONS / 10, NR_INJECTIONS);
+	assert_in_range(n, nr / 10, nr);
 	assert_int_equal(waitpid(v.pid, NULL, WNOHANG), 0); /* no check of its failed */
 	victim_kill(&v);
 }
@@ -259,13 +266,13 @@ static void exec_entry(void *arg)
 /* Half an image is no reason to leave a process alone for good. */
 static void exec_is_a_reason_to_try_again(void **state)
 {
-	unsigned int nr_entered = 0;
+	unsigned int nr = NR_EXECS / less_often(), nr_entered = 0;
 	struct victim v;
 
 	(void)state;
 	victim_fork(&v, exec_entry, NULL);
 	victim_ready(&v);
-	for (int i = 0; i < NR_EXECS; i++) {
+	for (unsigned int i = 0; i < nr; i++) {
 		enum inject_refusal why;
 		int ret = victim_inject(&v, &why);
 
@@ -274,7 +281,7 @@ static void exec_is_a_reason_to_try_again(void **state)
 		nr_entered += !ret;
 		agent_fini(&v.agent);
 	}
-	printf("injection, into exec: %u of %d times\n", nr_entered, NR_EXECS);
+	printf("injection, into exec: %u of %u times\n", nr_entered, nr);
 	victim_kill(&v);
 }
 

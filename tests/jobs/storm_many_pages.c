@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* 16 threads, each on pages of its own and all on common ones, in random
- * order, reading and writing, with far more memory than the cap. */
+ * order, reading and writing, with far more memory than the cap. MORE: how often each
+ * (6,000). */
 #include "job.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #define THREADS 16
 
@@ -13,13 +15,14 @@ static size_t own_nr, common_nr;
 
 static void *worker(void *arg)
 {
+	int times = *job_more ? atoi(job_more) : 6000;
 	uint64_t rng = 1000 + (uintptr_t)arg;
 	size_t first = (uintptr_t)arg * own_nr;
 	char *own = own_base + first * PG;
 	uint64_t *gen = job_map(own_nr * sizeof(*gen));
 
 	pages_write(own, first, own_nr, 0);
-	for (int i = 0; i < 6000; i++) {
+	for (int i = 0; i < times; i++) {
 		size_t k = job_rand(&rng) % own_nr, c = job_rand(&rng) % common_nr;
 
 		page_check(own + k * PG, first + k, gen[k]);

@@ -15,18 +15,18 @@ from rmemtest import MIB, SLOW, Failure, TcpServer, check, check_cap, main, nati
 
 TIMEOUT_S = 90 * SLOW
 
-# What is different from the rule. mib: footprint, however small it was asked for; more: further arguments to
+# What is different from the rule. mib: footprint; least: that is asked for; more: further arguments to
 # try; short: those of mode one; quarters: of the footprint that can't leave; stays: the part of it that is
 # read-only, which can't leave and so gets room of its own; unmanaged: nothing leaves;
 # forks: all the time, so that a sum of samples says nothing;
 # stops: a stated limit, a loud stop with this word; needs: a feature without which this is a stated limit.
 SPECIAL = {
     "die": {"more": ["three", "kill", "term", "abort", "segv", "none"]},
-    "first_touch": {"mib": 512},
+    "first_touch": {"mib": 512, "least": 128},
     "fork_thousand": {"forks": True, "more": [""], "short": ["60"]},
     "fuzz_maps": {"more": ["1", "2"], "short": ["1:200"]},
     "guard_pages": {"needs": "+bpf"},
-    "late_child": {"mib": 128},
+    "late_child": {"least": 128},
     "map_churn": {"more": ["moves", ""], "replaces": True},
     "map_fixed": {"replaces": True},
     "mdwe": {"unmanaged": True},  # its agent could not get executable code
@@ -35,6 +35,7 @@ SPECIAL = {
     "seccomp_child": {"quarters": 1},  # a child that may not be managed
     "seccomp_self": {"unmanaged": True},
     "segv_barrier": {"stays": 1 / 2},
+    "storm_many_pages": {"short": ["1500"]},
     "torture": {"more": ["1500"], "short": ["300"]},
 }
 # By chance, in who replaces mappings all the time, and only where userfaultfd has no MOVE
@@ -129,6 +130,7 @@ def run():
     a = ap.parse_args()
     special = SPECIAL.get(os.path.basename(a.program), {})
     mores = special.get("more", [""])
+    mib = max(a.mib, special.get("least", 0)) if a.mib else special.get("mib", 128)
     if special.get("needs", "") not in native([a.rmem, "--version"], 10)[1]:
         print(f"skipped: a stated limit without {special['needs']}")
         return 77
@@ -139,7 +141,7 @@ def run():
     for k, (program, server, ratio) in enumerate(variants(a.program, a.mode)):
         # Programs with several ways to run take turns, unless there is all the time.
         for more in mores if a.mode == "long" or k == 0 else mores[:1]:
-            rc = one(a.rmem, program, server, ratio, special.get("mib", a.mib or 128), more,
+            rc = one(a.rmem, program, server, ratio, mib, more,
                      special)
             if rc:
                 return rc
