@@ -18,6 +18,7 @@
 #define ROUND_NS  20000000ULL
 #define LET_GO_NS 10000000L
 #define MAX_LATE  64U
+#define MAX_SEEN  256U
 #define ROUNDS	  5U /* one thread may make others until it is stopped */
 
 struct held {
@@ -77,6 +78,27 @@ static bool stays_asleep(pid_t pid, pid_t tid)
 	       look_waits_at(pid, tid, "kernel_clone");
 }
 
+/* Threads that were seen waiting for a lock. */
+struct seen {
+	pid_t tid;
+	uint64_t ran_ns, since_ns;
+};
+
+/* Its place, or that of the one which was first seen the longest ago. Under late.lock. */
+static struct seen *seen_place(pid_t tid)
+{
+	static struct seen of[MAX_SEEN];
+	struct seen *oldest = &of[0];
+
+	for (size_t i = 0; i < MAX_SEEN; i++) {
+		if (of[i].tid == tid)
+			return &of[i];
+		if (of[i].since_ns < oldest->since_ns)
+			oldest = &of[i];
+	}
+	return oldest;
+}
+
 /*
  * Who waits for a lock is soon in user mode again, so that is not the moment; but the lock
  * may be held by one who waits for a page, and that page need the very room that is being
@@ -85,12 +107,8 @@ static bool stays_asleep(pid_t pid, pid_t tid)
  */
 static bool soon_goes_on(pid_t pid, pid_t tid)
 {
-	static struct seen {
-		pid_t tid;
-		uint64_t ran_ns, since_ns;
-	} seen[MAX_LATE];
-	struct seen *s = &seen[(unsigned int)tid % MAX_LATE];
 	uint64_t ran_ns, now;
+	struct seen *s;
 	bool soon;
 
 	if (!look_is_brief(pid, tid))
@@ -98,6 +116,7 @@ static bool soon_goes_on(pid_t pid, pid_t tid)
 	ran_ns = look_ran_ns(pid, tid);
 	now = tracee_now_ns();
 	pthread_mutex_lock(&late.lock);
+	s = seen_place(tid);
 	if (s->tid != tid || s->ran_ns != ran_ns)
 		*s = (struct seen){.tid = tid, .ran_ns = ran_ns, .since_ns = now};
 	soon = !ran_ns || now - s->since_ns < ROUND_NS;
@@ -158,7 +177,7 @@ static int hold_late(pid_t pid, pid_t tid)
 	pthread_mutex_lock(&late.lock);
 	l = late_find(tid);
 	if (l && !l->stopped && look_ran_ns(pid, tid) - l->ran_ns < ROUND_NS &&
-	    !stays_asleep(pid, tid))
+	    !stays_asleep(pid, tid) && !look_is_over(pid, tid))
 		err = -EAGAIN;
 	else if (l)
 		err = 0;
@@ -330,7 +349,8 @@ static void await_late(struct freeze *f)
 		if (h->stands)
 			continue;
 		err = tracee_await(&h->t, 1);
-		if (err == -ETIMEDOUT)
+		/* Of a first thread that has ended nobody is told before the others have. */
+		if (err == -ETIMEDOUT && !look_is_over(h->pid, h->t.tid))
 			continue;
 		if (err)
 			late_del(h->t.tid);

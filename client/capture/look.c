@@ -47,6 +47,14 @@ bool look_is_brief(pid_t pid, pid_t tid)
 	return !read_stat(pid, tid, &state, &flags) || (state == 'D' && !(flags & PF_IO_WORKER));
 }
 
+bool look_is_over(pid_t pid, pid_t tid)
+{
+	unsigned long flags;
+	char state;
+
+	return !read_stat(pid, tid, &state, &flags) || state == 'Z' || state == 'X';
+}
+
 bool look_is_worker(pid_t pid, pid_t tid)
 {
 	unsigned long flags;

@@ -20,6 +20,9 @@ enum look look_at_thread(pid_t pid, pid_t tid, long *call);
 /* Does it sleep as for a lock or a disk, which no signal ends? Also when that isn't told. */
 bool look_is_brief(pid_t pid, pid_t tid);
 
+/* Has it ended? The first thread of a process may be there for long after that. */
+bool look_is_over(pid_t pid, pid_t tid);
+
 /* Is it io_uring's own? It is never in user mode, and nobody can stop it. */
 bool look_is_worker(pid_t pid, pid_t tid);
 
