@@ -91,7 +91,7 @@ struct capture_ops {
 	/* The space was just forked; its forking thread has not returned yet.
 	 * Calls core_not_inherited() for each range whose bytes a child does not
 	 * get (MADV_DONTFORK, MADV_WIPEONFORK). 0, or -errno when it can't be
-	 * told; -ESRCH: the space is gone. */
+	 * told; -ESRCH: the child is gone. */
 	int (*not_inherited)(void *ctx, space_id parent);
 };
 
