@@ -92,8 +92,9 @@ struct verbs_asking {
 int verbs_ask(struct verbs_host *h, const struct verbs_asking *ask, uint64_t deadline_ns,
 	      struct verbs_conn **out) __attribute__((warn_unused_result));
 
-/* Asks, and waits for the end of it: when that is not well, @out is left for verbs_refusal()
- * to look at, and to be closed, or NULL. -errno with err text. */
+/* Asks, again while there is no answer and time is left, and waits for the end of it: when
+ * that is not well, @out is left for verbs_refusal() to look at, and to be closed, or NULL.
+ * -errno with err text. */
 int verbs_connect(struct verbs_host *h, const struct verbs_asking *ask, uint64_t deadline_ns,
 		  struct verbs_conn **out) __attribute__((warn_unused_result));
 

@@ -14,9 +14,10 @@
 #include "common/conn/rdma_parts.h"
 
 #define BACKLOG	       128
-#define REJECT_NOBODY  8    /* no such service: rej_reason of InfiniBand's CM, 12.6.7.2 */
-#define REJECT_BY_PEER 28   /* the other program said no */
-#define STEP_MS	       2000 /* for what is asked of this machine's kernel */
+#define REJECT_NOBODY  8	     /* no such service: rej_reason of InfiniBand's CM, 12.6.7.2 */
+#define REJECT_BY_PEER 28	     /* the other program said no */
+#define STEP_MS	       2000	     /* for what is asked of this machine's kernel */
+#define TRY_NS	       2500000000ULL /* the kernel would ask again after 4.3 s, who is lost once */
 
 /* ---- host ---- */
 
@@ -353,9 +354,19 @@ static int wait_for(struct verbs_host *h, const struct verbs_conn *c, uint64_t d
 int verbs_connect(struct verbs_host *h, const struct verbs_asking *ask, uint64_t deadline_ns,
 		  struct verbs_conn **out)
 {
-	int rc = verbs_ask(h, ask, deadline_ns, out);
+	for (;;) {
+		uint64_t soon_ns = verbs_now_ns() + TRY_NS;
+		bool is_last = soon_ns >= deadline_ns;
+		int rc;
 
-	return rc ? rc : wait_for(h, *out, deadline_ns);
+		*out = NULL;
+		rc = verbs_ask(h, ask, deadline_ns, out);
+		if (!rc)
+			rc = wait_for(h, *out, is_last ? deadline_ns : soon_ns);
+		if (rc != -ETIMEDOUT || is_last)
+			return rc;
+		verbs_close(*out);
+	}
 }
 
 /* ---- letting in ---- */

@@ -17,6 +17,7 @@ from rmemtest import MIB, PagerKiller, Run, check, main  # noqa: E402
 JOB_MIB, LOCAL_MIB, REMOTE_MIB = 32, 16, 128
 JOB_MS = 9000  # of emulated time: a second here is about a twentieth of one
 TIMEOUT_S = 150
+DEAF_S = 2
 PAUSE_S = 5  # rxe tries for a second, by a timer that may be late in emulation
 
 
@@ -32,9 +33,9 @@ def far_spec(more=""):
     return f"rdma:{os.environ['RMEM_VM_PEER_IP']}{more}"
 
 
-def start(rmem, torture, spec):
+def start(rmem, torture, spec, *extra):
     return Run(rmem, [torture, str(JOB_MIB), str(JOB_MS)], LOCAL_MIB * MIB, REMOTE_MIB * MIB,
-               [spec], sample=False)
+               [spec], extra, sample=False)
 
 
 def expect_good(run, what):
@@ -70,16 +71,50 @@ def paused(rmem, torture):
         run.nothing_left()
 
 
+def waited(rmem, torture):
+    """Past the time-out, which says nothing where a server is waited for."""
+    with start(rmem, torture, far_spec(",timeout=2"), "--on-loss", "wait") as run:
+        time.sleep(3)
+        peer("stop")
+        run.wait_for_words("the job waits for it", 10)
+        time.sleep(PAUSE_S)
+        peer("cont")
+        st = expect_good(run, "peer waited for")
+        check(st["fault_latency_ns"]["max"] >= PAUSE_S * 1e9, "the pause was not felt")
+        run.nothing_left()
+
+
+class Netem:
+    """What leaves this guest meets @how."""
+
+    def __init__(self, *how):
+        self.how, self.dev = how, ("dev", os.environ["RMEM_VM_NETDEV"], "root")
+
+    def set(self, verb, *how):
+        sh("tc", "qdisc", verb, *self.dev, "netem", *how)
+
+    def __enter__(self):
+        sh("modprobe", "sch_netem")
+        self.set("add", *self.how)
+        return self
+
+    def __exit__(self, *_):
+        sh("tc", "qdisc", "del", *self.dev)
+
+
+def deaf(rmem, torture):
+    """What asks for a connection is lost at first: it is asked for again."""
+    with Netem("loss", "100%") as link, start(rmem, torture, far_spec()) as run:
+        time.sleep(DEAF_S)
+        link.set("change", "loss", "0%")
+        expect_good(run, "deaf at first")
+        run.nothing_left()
+
+
 def lossy(rmem, torture):
-    netdev = os.environ["RMEM_VM_NETDEV"]
-    sh("modprobe", "sch_netem")
-    sh("tc", "qdisc", "add", "dev", netdev, "root", "netem", "loss", "1%", "delay", "1ms")
-    try:
-        with start(rmem, torture, far_spec()) as run:
-            expect_good(run, "1 % lost, 1 ms late")
-            run.nothing_left()
-    finally:
-        sh("tc", "qdisc", "del", "dev", netdev, "root")
+    with Netem("loss", "1%", "delay", "1ms"), start(rmem, torture, far_spec()) as run:
+        expect_good(run, "1 % lost, 1 ms late")
+        run.nothing_left()
 
 
 def killed(rmem, torture):
@@ -120,7 +155,7 @@ def pager(rmem, torture):
     print(f"pager killed: ok, {st['takeovers']} times", flush=True)
 
 
-WHAT = {f.__name__: f for f in (untouched, paused, lossy, killed, mirrored, pager)}
+WHAT = {f.__name__: f for f in (untouched, deaf, paused, waited, lossy, killed, mirrored, pager)}
 
 
 def far(rmem, torture, *what):
