@@ -59,6 +59,15 @@ def one(name, command, timeout_s):
     return name, status, time.monotonic() - start, out.decode(errors="replace")
 
 
+def once_more(name, command, timeout_s):
+    """What fails is tried again, as everywhere in ./check, and what it said is shown."""
+    first = one(name, command, timeout_s)
+    if first[1] in (0, SKIPPED):
+        return first
+    print(said(*first) + "\n    tried again", flush=True)
+    return one(name, command, timeout_s)
+
+
 def said(name, status, seconds, out):
     lines = out.rstrip().splitlines() or [""]
     if status == 0:
@@ -87,7 +96,7 @@ def main():
     count_memory()
     good, start = 0, time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(a.j) as pool:
-        running = [pool.submit(one, *x, a.timeout * a.slow) for x in todo]
+        running = [pool.submit(once_more, *x, a.timeout * a.slow) for x in todo]
         for f in concurrent.futures.as_completed(running):
             good += f.result()[1] in (0, SKIPPED)
             print(said(*f.result()), flush=True)
