@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent takes pages out where nothing can be moved: copy and drop (take.h says who makes
+ * sure that nobody writes to them meanwhile). */
+#include <sys/mman.h>
+
+#include "client/capture/agent_parts.h"
+#include "common/compat.h"
+
+static AGENT_CODE void agent_copy(uint64_t to, uint64_t from, uint64_t bytes)
+{
+	uint64_t words = bytes / sizeof(uint64_t);
+
+	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+}
+
+/* What is locked may not leave, what may not be read is not copied: it would be a signal.
+ * Both are asked before, since of a call that fails a part may be done. */
+static AGENT_CODE bool agent_take_out(struct agent_ring *ring, struct agent_cmd *cmd,
+				      unsigned int idx, unsigned int nr)
+{
+	uint64_t va = cmd->va + ((uint64_t)idx << PAGE_SHIFT);
+	uint64_t b = half_va(ring->scratch_b, cmd) + ((uint64_t)idx << PAGE_SHIFT);
+	uint64_t bytes = (uint64_t)nr << PAGE_SHIFT;
+
+	if (sys(__NR_madvise, va, bytes, MADV_COLD, 0) ||
+	    sys(__NR_madvise, va, bytes, MADV_POPULATE_READ, 0))
+		return false;
+	agent_copy(b, va, bytes);
+	if (!sys(__NR_madvise, va, bytes, MADV_DONTNEED, 0)) {
+		set_run(&cmd->moved, idx, nr);
+		ring->pages += nr;
+		return true;
+	}
+	if (nr > 1) /* its mappings change: what went can't be told */
+		cmd->err = -EFAULT;
+	return false;
+}
+
+/* Where a run fails, what is left of it goes page by page. What stays is not left in B. */
+AGENT_CODE void agent_take(struct agent_self *self, struct agent_cmd *cmd)
+{
+	struct agent_ring *ring = self->ring;
+	unsigned int idx, end;
+
+	cmd->err = agent_drop(self, cmd);
+	if (cmd->err)
+		return;
+	self->dirty_b |= 1U << cmd->half;
+	for (idx = pageset_next(&cmd->want, 0); idx < CHUNK_PAGES && !cmd->err;
+	     idx = pageset_next(&cmd->want, end)) {
+		end = pageset_next_gap(&cmd->want, idx);
+		if (agent_take_out(ring, cmd, idx, end - idx))
+			continue;
+		for (; idx < end && !cmd->err; idx++)
+			if (!agent_take_out(ring, cmd, idx, 1))
+				pageset_add(&cmd->invalid, idx);
+	}
+	ring->moves++;
+}
