@@ -20,7 +20,7 @@ static void print_version(void)
 	printf("rmem %s\n", RMEM_VERSION);
 	for (const struct store_type *const *t = session_stores(); *t; t++)
 		printf("%s+%s", t == session_stores() ? "" : " ", (*t)->scheme);
-	printf(" +uffd-move -bpf x86-64\n");
+	printf(" +uffd-move +bpf x86-64\n");
 }
 
 /* A descriptor of ours must never become somebody's standard output. */
