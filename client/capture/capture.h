@@ -244,9 +244,10 @@ bool agents_answered(const struct capture *cp); /* there is one to take */
 void agents_drop(struct capture *cp);
 
 /* ---- forks.c ---- */
-/* An event of the space is unread. If it is a fork, look now, while the thread
- * that forked still waits, at what the child does not get. */
-void aspace_before_read(struct capture *cp, struct aspace *sp);
+/* Before messages of the space are read. Is a call that changes its mappings under way? If it
+ * is a fork, look now, while the thread that forked still waits, at what the child does not
+ * get. */
+bool aspace_before_read(struct capture *cp, struct aspace *sp);
 int aspace_note_wiped(struct aspace *sp);
 void aspace_after_read(struct aspace *sp);
 

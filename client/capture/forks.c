@@ -30,12 +30,15 @@ static int note_wiped(void *ctx, const struct proc_map *m)
 	return 0;
 }
 
-void aspace_before_read(struct capture *cp, struct aspace *sp)
+bool aspace_before_read(struct capture *cp, struct aspace *sp)
 {
+	if (!uffd_changing(sp->uffd))
+		return false;
 	if (!sp->pid)
 		sp->pid = aspace_find_pid(cp, sp);
 	if (sp->pid && proc_in_fork(sp->pid) != 0)
 		aspace_note_wiped(sp); /* where it fails: once more when the message is read */
+	return true;
 }
 
 int aspace_note_wiped(struct aspace *sp)

@@ -191,21 +191,12 @@ static void settle(struct capture *cp, struct aspace *sp)
 	core_settled(cp->core, sp->id);
 }
 
-/* What a fork under way does not hand on is noted while who forks waits for us. */
-static bool look_for_fork(struct capture *cp, struct aspace *sp)
-{
-	if (!uffd_changing(sp->uffd))
-		return false;
-	aspace_before_read(cp, sp);
-	return true;
-}
-
 /* What is read from here on is in the journal in the instant in which the kernel forgets it,
  * with what must be known of a fork. */
 static void read_into(struct capture *cp, struct aspace *sp)
 {
 	struct journal *j = cp->journal;
-	bool looked = look_for_fork(cp, sp);
+	bool looked = aspace_before_read(cp, sp);
 
 	core_commit(cp->core); /* what was moved is copied, or nothing could be read */
 	j->space = sp->id.v;
@@ -213,7 +204,7 @@ static void read_into(struct capture *cp, struct aspace *sp)
 	for (unsigned int i = 0; i < JOURNAL_MSGS; i++)
 		j->msg[i].event = 0;
 	/* One that began meanwhile may be waiting by now; who begins later is not so quick. */
-	if (!looked && look_for_fork(cp, sp))
+	if (!looked && aspace_before_read(cp, sp))
 		core_commit(cp->core);
 	j->nr_wiped = sp->wiped_known ? (uint32_t)sp->nr_wiped : UINT32_MAX;
 	if (j->nr_wiped <= JOURNAL_WIPED)

@@ -299,13 +299,19 @@ static int quiesce(void *ctx, space_id id)
 	return injector_quiesce(ctx, sp);
 }
 
+static bool is_alive(struct capture *cp, space_id id)
+{
+	const struct aspace *sp = living(cp, id);
+
+	return sp && uffd_alive(sp->uffd);
+}
+
 /* Without it the child may be given bytes that it must not have, and without the records
  * zeros in place of others: only one that is gone as well needs neither. */
-static int not_inherited(void *ctx, space_id parent)
+static int not_inherited(void *ctx, space_id parent, space_id child)
 {
 	struct capture *cp = ctx;
 	struct aspace *sp = living(ctx, parent);
-	const struct aspace *child = cp->spaces; /* the newest */
 	int err;
 
 	if (!sp)
@@ -314,7 +320,7 @@ static int not_inherited(void *ctx, space_id parent)
 		sp->pid = aspace_find_pid(cp, sp);
 	err = aspace_note_wiped(sp);
 	if (err)
-		return uffd_alive(child->uffd) ? (err == -ESRCH ? -ENOENT : err) : -ESRCH;
+		return is_alive(cp, child) ? (err == -ESRCH ? -ENOENT : err) : -ESRCH;
 	for (size_t i = 0; i < sp->nr_wiped; i++)
 		core_not_inherited(cp->core, sp->wiped[i].start, sp->wiped[i].end);
 	return 0;

@@ -264,8 +264,7 @@ static void read_some(struct capture *cp, struct aspace *sp)
 	int n;
 
 	if (uffd_has_messages(sp->uffd)) {
-		if (uffd_changing(sp->uffd))
-			aspace_before_read(cp, sp);
+		aspace_before_read(cp, sp);
 		n = uffd_read(sp->uffd, msg, READ_MSGS);
 		for (int i = 0; i < n; i++)
 			take_msg(sp->taking, &msg[i], sp->agent.pid);

@@ -92,7 +92,7 @@ struct capture_ops {
 	 * Calls core_not_inherited() for each range whose bytes a child does not
 	 * get (MADV_DONTFORK, MADV_WIPEONFORK). 0, or -errno when it can't be
 	 * told; -ESRCH: the child is gone. */
-	int (*not_inherited)(void *ctx, space_id parent);
+	int (*not_inherited)(void *ctx, space_id parent, space_id child);
 };
 
 #endif

@@ -472,7 +472,7 @@ static bool inherit_ranges(struct core *c, struct space *parent, struct space *c
 			return false;
 	}
 	c->heir = child;
-	err = c->b.capture->not_inherited(c->b.capture_ctx, parent->id);
+	err = c->b.capture->not_inherited(c->b.capture_ctx, parent->id, child->id);
 	c->heir = NULL;
 	if (err && err != -ESRCH)
 		core_lost(c, LOSS_SPACE, parent->id, 0, err);

@@ -5,9 +5,9 @@
 
 #include <stdint.h>
 
-/* From one thread's word to another's first step after it, asleep until then, in ns: 5,000
- * to 15,000 on real machines and in guests, 100,000 under emulation. Median of some, measured
- * at the first call, which takes a thread and half a millisecond (ten under emulation). A
+/* From one thread's word to another's first step after it, asleep until then, in ns: 2,000
+ * to 15,000 on real machines and in guests, 30,000 under emulation. Median of some, measured
+ * at the first call, which takes a thread and a millisecond (three under emulation). A
  * guess where that can't be had. By one thread at a time. */
 uint64_t wake_cost_ns(void);
 

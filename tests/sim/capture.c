@@ -307,15 +307,17 @@ static int sim_quiesce(void *ctx, space_id id)
 	return 0;
 }
 
-static int sim_not_inherited(void *ctx, space_id parent)
+static int sim_not_inherited(void *ctx, space_id parent, space_id child)
 {
 	struct sim *w = ctx;
 	unsigned int s;
-	const uint8_t *map = w->sp[w->giving.ev.child].not_inherited;
+	const uint8_t *map;
 
 	sim_space_of(w, parent, &s);
-	if (w->giving.ev.type != MMSG_FORK)
-		sim_fail(w, "not_inherited() without a fork");
+	sim_space_of(w, child, &s);
+	map = w->sp[s].not_inherited;
+	if (w->giving.ev.type != MMSG_FORK || w->giving.ev.child != s)
+		sim_fail(w, "not_inherited() without that fork");
 	for (unsigned int i = 0; i < w->m.nr_pages; i++)
 		if (map[i / 8] >> (i % 8) & 1)
 			core_not_inherited(w->core, model_va(&w->m, i),
