@@ -198,3 +198,9 @@ int processes_discover(struct capture *cp)
 	cp->look_at_all |= err != 0;
 	return err;
 }
+
+int processes_discover_all(struct capture *cp)
+{
+	cp->look_at_all |= cp->look_again;
+	return processes_discover(cp);
+}

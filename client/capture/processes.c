@@ -79,7 +79,7 @@ static bool is_want(int err)
 static int find_heir(struct capture *cp, const struct aspace *sp, const struct process *gone,
 		     struct process **heir)
 {
-	int err = sp->agent.ring ? processes_discover(cp) : 0;
+	int err = sp->agent.ring ? processes_discover_all(cp) : 0;
 
 	*heir = NULL;
 	for (struct process *p = cp->procs; p && !*heir; p = p->next) {
@@ -172,7 +172,7 @@ static void check_space(struct capture *cp, struct process *p)
 /* The process ended while its agent was being placed. */
 static void adopt_or_bury(struct capture *cp, struct aspace *sp)
 {
-	bool untold = cp->look_at_all;
+	bool untold = processes_discover_all(cp) != 0;
 	int dead;
 
 	for (struct process *p = cp->procs; p; p = p->next) {
@@ -246,7 +246,7 @@ void aspace_faulted(struct capture *cp, struct aspace *sp, pid_t tid)
 	if (sp->pid || sp->claim_tid == tid)
 		return;
 	sp->claim_tid = tid; /* somebody else may read its memory: ask once */
-	processes_discover(cp);
+	processes_discover_all(cp);
 	p = process_find(cp, tid);
 	if (p && may_claim(p, sp))
 		claim(sp, p);
@@ -263,7 +263,7 @@ pid_t aspace_find_pid(struct capture *cp, struct aspace *sp)
 {
 	struct process *best = NULL;
 
-	processes_discover(cp);
+	processes_discover_all(cp);
 	for (const struct aspace *o = cp->spaces; o; o = o->next)
 		if (o != sp && !o->dead && !o->pid && o->id.v < sp->id.v && uffd_alive(o->uffd))
 			return 0; /* an older one must be found first */

@@ -14,6 +14,11 @@ struct capture;
  * could be looked at, and will be the next time. */
 int processes_discover(struct capture *cp);
 
+/* The same, and whoever is there now is known after it: the look that a number was given out
+ * before may have come before its process was to be seen. For decisions that can't be taken
+ * back. It looks at all of /proc if anything was born in the last second. */
+int processes_discover_all(struct capture *cp);
+
 /* ---- measure.c ---- */
 
 /* Sets anon_bytes, shared_bytes and unmanaged_bytes. */
