@@ -12,6 +12,8 @@
 #include "common/base/err.h"
 #include "common/conn/tcp.h"
 
+#define QUIET_MS 200
+
 static_assert(WIRE_JOIN_BYTES <= VERBS_KNOCK_BYTES, "a JOIN fits the asking for a connection");
 static_assert(WIRE_MAX_BYTES <= VERBS_MESSAGE_BYTES, "a message of ours is one of theirs");
 
@@ -49,19 +51,27 @@ static int send_msg(struct rdma_session *s, enum rdma_lane_name lane, struct wir
 	return rc ? refusal_of_failure(s->server, rc) : 0;
 }
 
-/* Until something may have come. */
-static int wait_for_news(struct rdma_session *s)
+/*
+ * Until something may have come on @lane. An iWARP device in software (siw_accept(),
+ * drivers/infiniband/sw/siw/siw_cm.c) says yes before it takes over the socket, and what comes
+ * in between lies there unseen until more comes: so after some silence more is sent.
+ */
+static int wait_for_news(struct rdma_session *s, enum rdma_lane_name lane)
 {
 	struct verbs_domain *d = s->domain;
 	struct pollfd p[] = {{.fd = verbs_domain_fd(d), .events = POLLIN},
 			     {.fd = verbs_host_fd(s->host), .events = POLLIN}};
 	uint64_t now = tcp_deadline_ns(0);
 	struct verbs_event ev;
+	int nr;
 
 	if (now >= s->deadline_ns)
 		return refusal_of_failure(s->server, -ETIMEDOUT);
-	if (poll(p, 2, (int)((s->deadline_ns - now) / 1000000) + 1) < 0 && errno != EINTR)
+	nr = poll(p, 2, QUIET_MS);
+	if (nr < 0 && errno != EINTR)
 		return refusal_of_failure(s->server, -errno);
+	if (!nr && verbs_probe(s->conn[lane]))
+		return refusal_of_failure(s->server, -EPIPE);
 	if (p[0].revents)
 		verbs_fired(d);
 	/* What it said before it left has come before. */
@@ -70,7 +80,7 @@ static int wait_for_news(struct rdma_session *s)
 	return 0;
 }
 
-static int next_done(struct rdma_session *s, struct verbs_done *out)
+static int next_done(struct rdma_session *s, enum rdma_lane_name lane, struct verbs_done *out)
 {
 	struct verbs_domain *d = s->domain;
 	int rc = 0;
@@ -79,7 +89,7 @@ static int next_done(struct rdma_session *s, struct verbs_done *out)
 		rc = verbs_arm(d);
 		if (rc || verbs_poll(d, out, 1))
 			break;
-		rc = wait_for_news(s);
+		rc = wait_for_news(s, lane);
 	}
 	return rc;
 }
@@ -89,7 +99,7 @@ static int recv_msg(struct rdma_session *s, enum rdma_lane_name lane, uint16_t t
 		    struct wire_msg *m)
 {
 	struct verbs_done done;
-	int rc = next_done(s, &done);
+	int rc = next_done(s, lane, &done);
 
 	if (rc)
 		return rc;
