@@ -181,6 +181,20 @@ static void follow_cap(struct pager *p)
 	log_debug("the local cap is now %lu MiB", (unsigned long)(want >> 20));
 }
 
+#define STALL_NS 10000000000ULL
+
+/* Once for each wait: pages may leave at any moment yet. */
+static void tell_stall(struct pager *p)
+{
+	bool stalls = core_stalled_ns(p->capture.core) > STALL_NS;
+
+	if (stalls && !p->stall_said)
+		log_warn("the job waits: for %llu s no moment was right for a page to leave; "
+			 "more room gives rmem ctl %d --local SIZE",
+			 STALL_NS / 1000000000, (int)p->args->header->supervisor_pid);
+	p->stall_said = stalls;
+}
+
 static void work(struct pager *p)
 {
 	struct capture *cp = &p->capture;
@@ -196,6 +210,7 @@ static void work(struct pager *p)
 		processes_poll(cp);
 		core_observe(cp->core, cp->anon_bytes, held_bytes(cp), cp->anon_exact);
 		wake_supervisor(p);
+		tell_stall(p);
 		p->poll_ns = capture_now_ns() + processes_interval_ns(cp);
 	}
 	p->again = !p->lost && core_run(cp->core);

@@ -40,6 +40,7 @@ struct pager {
 	uint64_t descriptors_ns; /* when descriptors were last looked at */
 	uint64_t poll_ns;	 /* when processes are to be looked at next */
 	unsigned int awake_looks;
+	bool stall_said;
 	uint64_t beats;	   /* rounds of the loop */
 	pid_t stopped_pid; /* the supervisor stopped itself with this job process */
 	bool running, finishing, lost, again;

@@ -287,6 +287,10 @@ bool core_run(struct core *c);
 /* Does a fault wait for something that no message may tell? */
 bool core_waiting(const struct core *c);
 
+/* How long a fault has waited for room, and nothing left nor was under way; 0: none does. Where
+ * no moment is the right one for a move this goes on: it is for the caller to say so. */
+uint64_t core_stalled_ns(const struct core *c);
+
 /* Is anything in flight to or from the store? */
 bool core_busy(const struct core *c);
 

@@ -144,15 +144,19 @@ static void evict_queued(struct core *c, unsigned int *scans)
 	}
 }
 
+uint64_t core_stalled_ns(const struct core *c)
+{
+	const struct state *st = c->st;
+
+	if (!st->nr_waiting || st->nr_writing || st->nr_fetching || !evict_target_bytes(c))
+		return 0;
+	return c->b.env->now_ns(c->b.env_ctx) - st->moved_ns;
+}
+
 /* However many chunks are looked at each time, and whatever they say. */
 static void check_stuck(struct core *c)
 {
-	struct state *st = c->st;
-	uint64_t now = c->b.env->now_ns(c->b.env_ctx);
-
-	if (!st->nr_waiting)
-		st->moved_ns = now;
-	else if (now - st->moved_ns > STUCK_NS && !st->nr_writing && !st->nr_fetching)
+	if (core_stalled_ns(c) > STUCK_NS)
 		core_lost(c, LOSS_CAP, (space_id){0}, 0, -ENOMEM);
 }
 
@@ -211,7 +215,7 @@ bool evict_run(struct core *c)
 	unsigned int scans = SCANS_A_RUN;
 
 	unshare_run(c);
-	if (!evict_target_bytes(c))
+	if (!evict_target_bytes(c) || !c->st->nr_waiting)
 		c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);
 	if (c->plan.va && evict_planned(c))
 		return true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the core makes of a policy's plans: over two chunks of a space whose
+ * What the core makes of a policy's plans, and of a want of room: over two chunks of a space whose
  * pages all left, a store that answers at once, and a policy that plans what
  * the test says.
  */
@@ -31,6 +31,8 @@ static struct {
 	void *arena;
 	bool present[PAGES];
 	bool asked; /* to move: */
+	bool never; /* is the moment right for that */
+	uint64_t now_ns;
 	uint64_t moving_va, half_va[CORE_HALVES];
 	pageset moving;
 	unsigned int half;
@@ -121,7 +123,7 @@ static int move(void *ctx, space_id sp, unsigned int half, uint64_t chunk_va, co
 {
 	(void)ctx;
 	(void)sp;
-	if (w.asked)
+	if (w.asked || w.never)
 		return -EAGAIN;
 	w.asked = true;
 	w.half = half;
@@ -226,10 +228,8 @@ static const struct policy_ops policy = {
 
 static uint64_t now(void *ctx)
 {
-	static uint64_t ns;
-
 	(void)ctx;
-	return ns += 1000;
+	return w.now_ns += 1000;
 }
 
 static uint64_t sum(void *ctx, const void *page)
@@ -460,6 +460,37 @@ static void a_plan_ends_where_the_cap_does(void **state)
 	assert_int_equal(w.nr_reads, present(300, PAGES));
 }
 
+static void a_wait_for_room_is_told_while_no_moment_is_right_for_a_move(void **state)
+{
+	const pageset none = {{0}};
+
+	(void)state;
+	fault(100);
+	w.never = true;
+	core_observe(w.core, 2 * CAP_BYTES, 2 * CAP_BYTES, true);
+	w.now_ns += 20000000000; /* in which nobody waited */
+	core_run(w.core);
+	core_fault(w.core, job, va_of(200), 0x400000, 7);
+	core_run(w.core);
+	assert_true(core_waiting(w.core));
+	assert_in_range(core_stalled_ns(w.core), 0, 1000000);
+	w.now_ns += 20000000000;
+	for (unsigned int i = 0; i < 8; i++)
+		core_run(w.core);
+	assert_in_range(core_stalled_ns(w.core), 20000000000, 21000000000);
+
+	w.never = false;
+	for (unsigned int i = 0; i < 8 && !w.asked; i++)
+		core_run(w.core);
+	assert_true(w.asked);
+	w.present[100] = w.asked = false;
+	core_moved(w.core, job, w.half, &w.moving, &none, &none, false);
+	core_observe(w.core, 0, 0, true);
+	core_run(w.core);
+	assert_true(w.present[200]);
+	assert_int_equal(core_stalled_ns(w.core), 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -474,6 +505,7 @@ int main(void)
 		T(addresses_that_are_none_are_passed_over),
 		T(a_plan_leaves_half_of_the_frames_alone),
 		T(a_plan_ends_where_the_cap_does),
+		T(a_wait_for_room_is_told_while_no_moment_is_right_for_a_move),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
