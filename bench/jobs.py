@@ -14,7 +14,7 @@ import tempfile
 import time
 
 TIMEOUT_S = 240
-PROGRAMS = ("access", "ages", "busy", "faults", "first", "fits", "kernels", "naive",
+PROGRAMS = ("access", "ages", "busy", "faults", "first", "fits", "gups", "kernels", "naive",
             "pagerank", "peak", "policies", "sort", "tcp", "touch")
 CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static"]
 CLIENT = ["rmem_client", "rmem_common", "rmem_base"]

@@ -50,17 +50,18 @@ def labelled(figure, axes, x, y):
 
 
 def slowdowns(program):
-    """Of each arm: shares, slowdowns, and whether it was ended there, which was still more."""
+    """Of each arm: shares, slowdowns, and whether it was more: ended there, or beyond the plot."""
     alone = next(r for r in program["runs"] if r["arm"] == "alone")
     alone_s, points = statistics.median(alone["wall_s"]), {}
     for r in program["runs"]:
+        limit = program["limit"]
         if r["too_slow"]:
-            value = program["limit"]
+            value = float("inf")
         elif r["wall_s"]:
             value = statistics.median(r["wall_s"]) / alone_s
         else:
             continue
-        points.setdefault(r["arm"], []).append((r["share"], value, r["too_slow"]))
+        points.setdefault(r["arm"], []).append((r["share"], min(value, limit), value > limit))
     first = points.pop("alone")
     return {arm: first + p for arm, p in points.items()}
 
