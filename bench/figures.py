@@ -32,7 +32,7 @@ def mib(nr_bytes):
 
 def fits(bench):
     """A job that fits its cap, against the same job without rmem"""
-    size_mib, seconds = 256, bench.pick(12, 4)
+    size_mib, seconds = 256, bench.pick(12, 2)
     trial_s = min(bench.start("fits", size_mib, 200).wait().cpu_s for _ in range(3))
     rounds = max(1, int(200 * seconds / trial_s))  # time is at least processor time
     options = ["--local", "1G", "--remote", "1G", "--server", "ram"]
@@ -146,7 +146,7 @@ def evict_once(bench, size_mib, cap_mib):
 
 def evict(bench):
     """Eviction of cold, contiguous memory of one process into ram"""
-    size_mib, cap_mib = bench.pick(2048, 1024), 256
+    size_mib, cap_mib = bench.pick(2048, 768), 256
     # The first doesn't count: in a virtual machine its host may first have to find memory.
     runs = [evict_once(bench, size_mib, cap_mib) for _ in range(bench.args.runs + 1)][1:]
     rate = median([r["rate_gbps"] for r in runs])
@@ -261,6 +261,7 @@ def swap_on_zram(bench, size_mib):
 
 PATTERNS = ("random-read", "random-write", "sequential-read", "sequential-write", "strides",
             "streams", "zipf", "scan")
+QUICK_PATTERNS = ("random-read", "sequential-read")
 
 
 def half_row(arms, results, pattern, text):
@@ -309,7 +310,7 @@ def ahead_rows(pattern, stats):
 def half(bench):
     """Half of the memory local: ram, a private shm server, ram that takes 10 us longer, and tcp on
     this machine, beside zram swap"""
-    size_mib, count = 256, bench.pick(131072, 32768)
+    size_mib, count = bench.pick((256, 131072), (128, 16384))
     limits = ["--local", f"{size_mib // 2}M", "--remote", f"{size_mib * 2}M"]
     tcp_server = start_server(bench, f"{size_mib * 2}M")
     arms = {"local": {}, "ram": {"rmem": [*limits, "--server", "ram"]}, "shm": {"rmem": limits},
@@ -321,7 +322,7 @@ def half(bench):
         rows.append(Row("zram compresses with", name))
     except (OSError, BenchError) as e:
         rows.append(Row("zram swap", f"not measured: {e}"))
-    for pattern in PATTERNS:
+    for pattern in bench.some(PATTERNS, QUICK_PATTERNS):
         results, stats = {a: [] for a in arms}, []
         for arm in rotated(list(arms), bench.args.runs):
             job = bench.start("access", pattern, size_mib, count, **arms[arm])
@@ -393,3 +394,7 @@ def disk(bench):
 
 ALL = {f.__name__: f for f in (fits, start, evict, touch, records, half, tcp, disk, replay,
                                footprint, strangers, naive, policies, mirror, programs, rdma)}
+
+# Of --quick, which is to take less than five minutes: what matters most comes first.
+QUICK = ("start", "evict", "half", "naive", "programs", "touch", "fits", "tcp", "records",
+         "strangers")

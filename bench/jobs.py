@@ -14,6 +14,7 @@ import tempfile
 import time
 
 TIMEOUT_S = 240
+QUICK_S = 200  # then --quick begins nothing more: what takes longest takes a minute
 PROGRAMS = ("access", "ages", "busy", "faults", "first", "fits", "gups", "kernels", "naive",
             "pagerank", "peak", "policies", "sort", "tcp", "touch")
 CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static"]
@@ -146,7 +147,7 @@ class Bench:
     def __init__(self, args):
         self.args, self.jobs, self.temp = args, [], None
         self.rmem = os.path.join(os.path.abspath(args.build), "bin", "rmem")
-        self.undo = []  # functions, called last first
+        self.undo, self.begun = [], time.monotonic()  # undo: functions, called last first
 
     def __enter__(self):
         if not os.access(self.rmem, os.X_OK):
@@ -206,3 +207,16 @@ class Bench:
 
     def pick(self, full, quick):
         return quick if self.args.quick else full
+
+    def is_brief(self):
+        return self.args.quick and not self.args.only
+
+    def time_is_up(self):
+        """Of --quick: nothing more is to be begun then."""
+        return self.is_brief() and time.monotonic() > self.begun + QUICK_S
+
+    def some(self, of_all, few):
+        """Few, and until time is up, where the figures of --quick share it."""
+        for x in few if self.is_brief() else of_all:
+            if not self.time_is_up():
+                yield x

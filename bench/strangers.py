@@ -38,7 +38,7 @@ def strangers(bench):
     """What a fault costs a program that nobody manages, with BPF programs and without"""
     arms = {"with": (), "without": ("--bpf", "off")}
     ns = {a: [] for a in arms}
-    for arm in rotated(list(arms), 2 * bench.args.runs):
+    for arm in rotated(list(arms), bench.pick(2, 1) * bench.args.runs):
         ns[arm].append(once(bench, *arms[arm]))
     more = median(ns["with"]) - median(ns["without"])
     return [Row("a fault of others: with BPF programs - without", f"{more:.0f} ns "
