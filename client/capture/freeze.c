@@ -14,12 +14,13 @@
 #include "client/capture/proc.h"
 #include "client/capture/ptrace.h"
 
-#define STOP_MS	  2U
-#define ROUND_NS  20000000ULL
-#define LET_GO_NS 10000000L
-#define MAX_LATE  64U
-#define MAX_SEEN  256U
-#define ROUNDS	  5U /* one thread may make others until it is stopped */
+#define STOP_MS	   2U
+#define ROUND_NS   20000000ULL
+#define PAGE_IN_NS 1000000000ULL
+#define LET_GO_NS  10000000L
+#define MAX_LATE   64U
+#define MAX_SEEN   256U
+#define ROUNDS	   5U /* one thread may make others until it is stopped */
 
 struct held {
 	struct tracee t;
@@ -103,9 +104,10 @@ static struct seen *seen_place(pid_t tid)
  * Who waits for a lock is soon in user mode again, so that is not the moment; but the lock
  * may be held by one who waits for a page, and that page need the very room that is being
  * made. So not for long: who has not run since it was seen there ROUND_NS ago is taken for
- * asleep.
+ * asleep. A fault in user mode that waits, for a disk or for the map lock, hardly ever waits
+ * for the job; and what follows it is any call.
  */
-static bool soon_goes_on(pid_t pid, pid_t tid)
+static bool soon_goes_on(pid_t pid, pid_t tid, long call)
 {
 	uint64_t ran_ns, now;
 	struct seen *s;
@@ -119,7 +121,7 @@ static bool soon_goes_on(pid_t pid, pid_t tid)
 	s = seen_place(tid);
 	if (s->tid != tid || s->ran_ns != ran_ns)
 		*s = (struct seen){.tid = tid, .ran_ns = ran_ns, .since_ns = now};
-	soon = !ran_ns || now - s->since_ns < ROUND_NS;
+	soon = !ran_ns || now - s->since_ns < (call == LOOK_NO_CALL ? PAGE_IN_NS : ROUND_NS);
 	pthread_mutex_unlock(&late.lock);
 	return soon;
 }
@@ -223,7 +225,7 @@ static int look_at_all(struct freeze *f, pid_t pid, bool stop, unsigned int *run
 	if (err == -ESRCH || err == -ENOENT)
 		return 0;
 	for (size_t i = 0; !err && i < nr; i++) {
-		long call = -1;
+		long call = LOOK_NO_CALL;
 		enum look at;
 
 		if (is_held(f, tids[i]))
@@ -234,7 +236,8 @@ static int look_at_all(struct freeze *f, pid_t pid, bool stop, unsigned int *run
 		err = 0;
 		at = look_at_thread(pid, tids[i], &call);
 		if (at == LOOK_UNKNOWN ||
-		    (at == LOOK_ASLEEP && (changes_mappings(call) || soon_goes_on(pid, tids[i])) &&
+		    (at == LOOK_ASLEEP &&
+		     (changes_mappings(call) || soon_goes_on(pid, tids[i], call)) &&
 		     !stays_asleep(pid, tids[i])))
 			err = -EAGAIN;
 		if (at == LOOK_RUNNING && !look_is_worker(pid, tids[i])) {

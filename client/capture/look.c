@@ -78,14 +78,18 @@ bool look_waits_at(pid_t pid, pid_t tid, const char *function)
 	return read_of(pid, tid, "wchan", text, sizeof(text)) > 0 && !strcmp(text, function);
 }
 
+/* Who is being woken, as by the page that we have just brought, and has no processor yet, is
+ * asleep to "syscall" (TASK_WAKING, on no queue: wait_task_inactive()), and not to "stat". */
 enum look look_at_thread(pid_t pid, pid_t tid, long *call)
 {
-	char text[256];
+	char text[256], state;
+	unsigned long flags;
 	ssize_t n = read_of(pid, tid, "syscall", text, sizeof(text));
 
 	if (n <= 0) /* nothing: it has ended; an error: it can't be told */
 		return !n || n == -ENOENT || n == -ESRCH ? LOOK_GONE : LOOK_UNKNOWN;
-	if (!strncmp(text, "running", strlen("running")))
+	if (!strncmp(text, "running", strlen("running")) ||
+	    (read_stat(pid, tid, &state, &flags) && state == 'R'))
 		return LOOK_RUNNING;
 	*call = strtol(text, NULL, 10);
 	return LOOK_ASLEEP;

@@ -14,7 +14,9 @@ enum look {
 	LOOK_UNKNOWN,
 };
 
-/* *@call is the system call of one that is asleep; -1: in none, as in a page fault. */
+#define LOOK_NO_CALL -1L
+
+/* *@call is the system call of one that is asleep; LOOK_NO_CALL: as in a page fault. */
 enum look look_at_thread(pid_t pid, pid_t tid, long *call);
 
 /* Does it sleep as for a lock or a disk, which no signal ends? Also when that isn't told. */
