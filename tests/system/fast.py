@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """fast.py RMEM JOBS: the fast fault path. It is on where the kernel lets it, and off
 when that is asked for or forbidden, which is said in one line; the bytes are right
-either way. While the pager is stopped, nobody waits in it for long."""
+either way. While the pager is stopped, nobody waits in it for long. In an emulated guest
+no page comes within the 20 us: there only the programs are tried."""
 
 import os
 import signal
@@ -11,6 +12,10 @@ import time
 
 from parts import TIMEOUT_S, wait_managed
 from rmemtest import MIB, Failure, Run, check, main
+
+
+EMULATED = float(os.environ.get("RMEM_TEST_SLOW", "1")) > 1
+NO_MOVE = "rmem: userfaultfd can't move pages here"  # said by itself before Linux 6.8
 
 
 class Skip(Exception):
@@ -25,7 +30,8 @@ def walk(rmem, jobs, extra=(), prefix=()):
         st = run.stats()
         check(st["pages"]["fetched"] > 0, "nothing came back")
         run.nothing_left()
-        return st["fast_path"], run.stderr
+        said = [x for x in run.stderr.splitlines() if not x.startswith(NO_MOVE)]
+        return st["fast_path"], "\n".join(said)
 
 
 def on(rmem, jobs):
@@ -36,6 +42,8 @@ def on(rmem, jobs):
             raise Skip(fast["why"])
         check(fast["state"] == "on", f"{fast}")
         check(err == "", err)
+        if EMULATED:
+            return
         if fast["waits"]:
             check(fast["in_time"] > 0, f"nobody got a page in time: {fast}")
             return
@@ -49,9 +57,16 @@ def off(rmem, jobs):
 
 
 def forbidden(rmem, jobs):
-    """No right to load programs: one line says so, and the rest works."""
-    fast, err = walk(rmem, jobs, prefix=["setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin",
-                                         "--inh-caps", "-bpf,-perfmon,-sys_admin"])
+    """No right to load programs: one line says so, and the rest works. Where nothing can be moved
+    without them, that line is all."""
+    no_right = ["setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin",
+                "--inh-caps", "-bpf,-perfmon,-sys_admin"]
+    try:
+        fast, err = walk(rmem, jobs, prefix=no_right)
+    except Failure as e:
+        if "no UFFDIO_MOVE here" not in str(e) or "CAP_BPF" not in str(e):
+            raise
+        return
     check(fast["state"] == "refused" and not fast["waits"], f"{fast}")
     check(len(err.splitlines()) == 1 and "CAP_BPF" in err, err)
 

@@ -20,7 +20,13 @@ LONG = ("capture.test_stress", "capture.test_agent", "fork_thousand", "fork_cow"
 SKIPPED = 77
 
 
-def everything(build, mib):
+def by_name(build):
+    """What only runs when it is asked for."""
+    return [("fast", [sys.executable, "-B", SOURCE / "tests/system/fast.py", build / "bin/rmem",
+                      build / "jobs", "on", "off", "forbidden"])]
+
+
+def everything(build, mib, names):
     """[(name, command)]"""
     job = [sys.executable, "-B", SOURCE / "tests/system/run_job.py", "--mib", mib]
     out = [("doctor", [build / "bin/rmem", "doctor"])]
@@ -28,6 +34,7 @@ def everything(build, mib):
     for src in sorted(SOURCE.glob("tests/jobs/*.c")):
         if src.stem != "job":
             out.append((src.stem, job + [build / "bin/rmem", build / "jobs" / src.stem]))
+    out += [(n, x) for n, x in by_name(build) if n in names]
     return sorted(out, key=lambda x: LONG.index(x[0]) if x[0] in LONG else len(LONG))
 
 
@@ -87,7 +94,8 @@ def main():
     ap.add_argument("--mib", type=int, default=32, help="memory of each job [32]")
     a = ap.parse_intermixed_args()
     os.environ.update(RMEM_TEST_SLOW=str(a.slow), RMEM_TEST_MODE="one")
-    todo = [x for x in everything(a.build.resolve(), a.mib) if not a.names or x[0] in a.names]
+    todo = [x for x in everything(a.build.resolve(), a.mib, a.names)
+            if not a.names or x[0] in a.names]
     part, parts = map(int, a.part.split("/"))
     todo = todo[part - 1::parts]
     count_memory()
