@@ -61,16 +61,18 @@ static int wait_for_news(struct rdma_session *s, enum rdma_lane_name lane)
 	struct verbs_domain *d = s->domain;
 	struct pollfd p[] = {{.fd = verbs_domain_fd(d), .events = POLLIN},
 			     {.fd = verbs_host_fd(s->host), .events = POLLIN}};
-	uint64_t now = tcp_deadline_ns(0);
+	uint64_t now = tcp_deadline_ns(0), ms;
 	struct verbs_event ev;
-	int nr;
+	int nr, rc;
 
 	if (now >= s->deadline_ns)
 		return refusal_of_failure(s->server, -ETIMEDOUT);
-	nr = poll(p, 2, QUIET_MS);
+	ms = (s->deadline_ns - now) / 1000000 + 1;
+	nr = poll(p, 2, ms < QUIET_MS ? (int)ms : QUIET_MS);
 	if (nr < 0 && errno != EINTR)
 		return refusal_of_failure(s->server, -errno);
-	if (!nr && verbs_probe(s->conn[lane]))
+	rc = nr ? 0 : verbs_probe(s->conn[lane]);
+	if (rc && rc != -EAGAIN)
 		return refusal_of_failure(s->server, -EPIPE);
 	if (p[0].revents)
 		verbs_fired(d);
