@@ -38,7 +38,7 @@ def on(rmem, jobs):
     """Loaded, attached, and of use."""
     for _ in range(10):
         fast, err = walk(rmem, jobs)
-        if fast["state"] == "refused":
+        if fast["state"] == "refused" and not EMULATED:  # a guest of ours lets it
             raise Skip(fast["why"])
         check(fast["state"] == "on", f"{fast}")
         check(err == "", err)
