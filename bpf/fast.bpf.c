@@ -131,8 +131,6 @@ int BPF_PROG(fault_kernel, unsigned long va, struct pt_regs *regs, unsigned long
 	return faulted(va, regs, error, false);
 }
 
-extern const void page_offset_base __ksym __weak; /* where the kernel moves its map about */
-
 /* Is the walk right on this kernel? The loader asks about a page of its own, and
  * knows what stands in it. */
 SEC("syscall")
@@ -141,9 +139,9 @@ int self_test(void *ctx)
 	const struct task_struct *task = bpf_get_current_task_btf();
 	__u64 pte, word = 0;
 
-	if (!shared.direct_map && &page_offset_base)
+	if (!shared.direct_map)
 		bpf_probe_read_kernel(&shared.direct_map, sizeof(shared.direct_map),
-				      &page_offset_base);
+				      (void *)shared.direct_map_at);
 	if (!task->mm)
 		return 0;
 	pte = pte_of(task->mm, shared.test_va);

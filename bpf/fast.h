@@ -41,11 +41,12 @@ struct fast_tgid {
 
 struct fast_shared {
 	/* by the pager */
-	__u64 beat_ns; /* when it last looked; 0: nobody looks */
-	__u32 cpu;     /* where it looks from */
-	__u32 wait_ns; /* how long a fault may wait; 0: don't post */
-	__u32 levels;  /* of page tables: 4 or 5 */
-	__u64 direct_map;
+	__u64 beat_ns;	     /* when it last looked; 0: nobody looks */
+	__u32 cpu;	     /* where it looks from */
+	__u32 wait_ns;	     /* how long a fault may wait; 0: don't post */
+	__u32 levels;	     /* of page tables: 4 or 5 */
+	__u64 direct_map;    /* 0: the self-test looks where it is, */
+	__u64 direct_map_at; /* here */
 	struct fast_tgid tgid[FAST_TGIDS];
 	/* fast_chunk_key() of chunks whose faults are ours */
 	__u64 chunk[FAST_CHUNKS] __attribute__((aligned(64)));

@@ -20,9 +20,6 @@ char LICENSE[] SEC("license") = "GPL"; /* the kernel wants to know */
 
 struct pins_shared shared;
 
-extern const void page_offset_base __ksym __weak; /* where the kernel moves its maps about */
-extern const void vmemmap_base __ksym __weak;
-
 #define PAGE_BYTES     4096ULL
 #define HUGE_PAGES     512 /* of an anonymous huge page */
 #define PIDTYPE_TGID   1
@@ -136,10 +133,10 @@ static long spread(__u32 i, void *ctx)
 
 static __always_inline void find_maps(void)
 {
-	if (!shared.direct_map && &page_offset_base)
-		shared.direct_map = word_at((__u64)&page_offset_base);
-	if (!shared.page_map && &vmemmap_base)
-		shared.page_map = word_at((__u64)&vmemmap_base);
+	if (!shared.direct_map)
+		shared.direct_map = word_at(shared.direct_map_at);
+	if (!shared.page_map)
+		shared.page_map = word_at(shared.page_map_at);
 }
 
 SEC("syscall")

@@ -9,8 +9,10 @@
 
 struct pins_shared {
 	/* by who asks */
-	__u64 direct_map; /* 0: the program looks where it is */
-	__u64 page_map;	  /* of struct page; the same */
+	__u64 direct_map;    /* 0: the program looks where it is, */
+	__u64 direct_map_at; /* here */
+	__u64 page_map;	     /* of struct page; the same */
+	__u64 page_map_at;
 	__u32 levels;
 	__s32 pidfd; /* of the process, in the table of who asks */
 	__u64 va;    /* of the chunk */

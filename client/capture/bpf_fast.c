@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "bpf/fast.skel.h"
+#include "client/capture/kernel_maps.h"
 #include "client/core/types.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
@@ -33,11 +34,6 @@ static int to_debug_log(enum libbpf_print_level level, const char *fmt, va_list 
 	return 0;
 }
 
-/* Where the kernel maps all memory, when it isn't moved about at boot
- * (Documentation/arch/x86/x86_64/mm.rst). */
-#define DIRECT_MAP_4 0xffff888000000000ULL
-#define DIRECT_MAP_5 0xff11000000000000ULL
-
 #define TEST_WORD 0x72656d656d206f6bULL
 
 static int run_test(struct fast_bpf *skel, const uint64_t *word)
@@ -53,13 +49,14 @@ static int run_test(struct fast_bpf *skel, const uint64_t *word)
 }
 
 /* The first of the two pages has been written to, the second not. */
-static bool walk_is_right(struct fast_bpf *skel, uint64_t map, unsigned int levels,
+static bool walk_is_right(struct fast_bpf *skel, const struct kernel_maps *maps,
 			  const uint64_t *pages)
 {
 	struct fast_shared *sh = &skel->bss->shared;
 
-	sh->direct_map = map;
-	sh->levels = levels;
+	sh->direct_map = maps->direct_map;
+	sh->direct_map_at = maps->direct_map_at;
+	sh->levels = maps->levels;
 	if (run_test(skel, pages) || sh->test_word != TEST_WORD)
 		return false;
 	return !run_test(skel, pages + PAGE_BYTES / sizeof(*pages)) && !sh->test_pte;
@@ -69,19 +66,15 @@ static int try_walk(struct fast_bpf *skel)
 {
 	uint64_t *pages = mmap(NULL, 2 * PAGE_BYTES, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint64_t map;
-	bool right;
+	struct kernel_maps maps;
+	bool right = false;
 
 	if (pages == MAP_FAILED)
 		return -errno;
 	madvise(pages, 2 * PAGE_BYTES, MADV_NOHUGEPAGE);
 	pages[0] = TEST_WORD;
-	run_test(skel, pages);
-	map = skel->bss->shared.direct_map; /* where it says where */
-	right = (map &&
-		 (walk_is_right(skel, map, 4, pages) || walk_is_right(skel, map, 5, pages))) ||
-		walk_is_right(skel, DIRECT_MAP_4, 4, pages) ||
-		walk_is_right(skel, DIRECT_MAP_5, 5, pages);
+	for (unsigned int i = 0; !right && kernel_maps_guess(i, &maps); i++)
+		right = walk_is_right(skel, &maps, pages);
 	munmap(pages, 2 * PAGE_BYTES);
 	return right ? 0 : err_set(-EOPNOTSUPP, "this kernel's page tables can't be read by BPF");
 }

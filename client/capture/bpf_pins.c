@@ -14,16 +14,10 @@
 
 #include "bpf/pins.h"
 #include "bpf/pins.skel.h"
+#include "client/capture/kernel_maps.h"
 #include "common/base/err.h"
 
 _Static_assert(PINS_PAGES == CHUNK_PAGES, "a chunk has one page table");
-
-/* Where the kernel has its maps when it doesn't move them about at boot
- * (Documentation/arch/x86/x86_64/mm.rst). */
-#define DIRECT_MAP_4 0xffff888000000000ULL
-#define DIRECT_MAP_5 0xff11000000000000ULL
-#define PAGE_MAP_4   0xffffea0000000000ULL
-#define PAGE_MAP_5   0xffd4000000000000ULL
 
 struct bpf_pins {
 	struct pins_bpf *skel;
@@ -81,18 +75,16 @@ static int tells(struct bpf_pins *p, int pidfd, char *chunk)
 
 static int try_all(struct bpf_pins *p, int pidfd, char *chunk)
 {
-	static const struct {
-		uint64_t direct_map, page_map;
-		uint32_t levels;
-	} way[] = {
-		{0, 0, 4}, {0, 0, 5}, {DIRECT_MAP_4, PAGE_MAP_4, 4}, {DIRECT_MAP_5, PAGE_MAP_5, 5}};
 	struct pins_shared *sh = &p->skel->bss->shared;
+	struct kernel_maps maps;
 	int err = -EOPNOTSUPP;
 
-	for (size_t i = 0; i < sizeof(way) / sizeof(way[0]); i++) {
-		sh->direct_map = way[i].direct_map;
-		sh->page_map = way[i].page_map;
-		sh->levels = way[i].levels;
+	for (unsigned int i = 0; kernel_maps_guess(i, &maps); i++) {
+		sh->direct_map = maps.direct_map;
+		sh->direct_map_at = maps.direct_map_at;
+		sh->page_map = maps.page_map;
+		sh->page_map_at = maps.page_map_at;
+		sh->levels = maps.levels;
 		err = tells(p, pidfd, chunk);
 		if (!err || err == -EPERM)
 			break;
