@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "client/capture/capture.h"
+#include "client/capture/look.h"
 #include "client/capture/proc.h"
 #include "client/capture/uffd.h"
 
@@ -36,7 +37,7 @@ bool aspace_before_read(struct capture *cp, struct aspace *sp)
 		return false;
 	if (!sp->pid)
 		sp->pid = aspace_find_pid(cp, sp);
-	if (sp->pid && proc_in_fork(sp->pid) != 0)
+	if (sp->pid && look_in_fork(sp->pid) != 0)
 		aspace_note_wiped(sp); /* where it fails: once more when the message is read */
 	return true;
 }

@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "client/capture/proc.h"
 
 #define PF_IO_WORKER 0x10UL /* include/linux/sched.h */
 
@@ -93,4 +96,30 @@ enum look look_at_thread(pid_t pid, pid_t tid, long *call)
 		return LOOK_RUNNING;
 	*call = strtol(text, NULL, 10);
 	return LOOK_ASLEEP;
+}
+
+/* 1: it waits inside a call that makes a process; 0; -errno. */
+static int waits_in_fork(pid_t pid, pid_t tid)
+{
+	char text[256], *end;
+	ssize_t n = read_of(pid, tid, "syscall", text, sizeof(text));
+	long call;
+
+	if (n <= 0)
+		return !n || n == -ENOENT || n == -ESRCH ? 0 : (int)n;
+	call = strtol(text, &end, 10);
+	return end > text &&
+	       (call == SYS_fork || call == SYS_vfork || call == SYS_clone || call == SYS_clone3);
+}
+
+int look_in_fork(pid_t pid)
+{
+	pid_t *tids = NULL;
+	size_t nr = 0;
+	int ret = proc_tids(pid, &tids, &nr);
+
+	for (size_t i = 0; !ret && i < nr; i++)
+		ret = waits_in_fork(pid, tids[i]);
+	free(tids);
+	return ret;
 }

@@ -19,6 +19,9 @@ enum look {
 /* *@call is the system call of one that is asleep; LOOK_NO_CALL: as in a page fault. */
 enum look look_at_thread(pid_t pid, pid_t tid, long *call);
 
+/* Does a thread of the process wait inside fork, vfork or clone? 1, 0, or -errno. */
+int look_in_fork(pid_t pid);
+
 /* Does it sleep as for a lock or a disk, which no signal ends? Also when that isn't told. */
 bool look_is_brief(pid_t pid, pid_t tid);
 

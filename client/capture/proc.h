@@ -54,9 +54,6 @@ int proc_stat(pid_t pid, struct proc_stat *out);
  * which is before its state says so. */
 pid_t proc_mm_task(pid_t pid);
 
-/* Does a thread of the process wait inside fork, vfork or clone? 1, 0, or -errno. */
-int proc_in_fork(pid_t pid);
-
 /* All numeric entries of /proc, ascending. Returns owned array (free()). */
 int proc_pids(pid_t **out, size_t *nr);
 int proc_tids(pid_t pid, pid_t **out, size_t *nr);
@@ -79,10 +76,10 @@ int proc_present(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
 /* The same, and those where the kernel shows its shared page of zeros. */
 int proc_filled(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
 
-/* Address of the first such page in [start, end), @end when none. */
 /* What has an entry in its page table of any kind: present, swapped out, a guard. */
 int proc_any(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
 
+/* Address of the first page in [start, end) that is present, @end when none. */
 int proc_next_present(int pagemap_fd, uint64_t start, uint64_t end, uint64_t *out);
 
 /* Pages (addresses) that must stay because the kernel writes to them at

@@ -167,28 +167,3 @@ pid_t proc_mm_task(pid_t pid)
 	free(tids);
 	return found;
 }
-
-int proc_in_fork(pid_t pid)
-{
-	pid_t *tids = NULL;
-	size_t nr = 0;
-	int err = proc_tids(pid, &tids, &nr), in = 0;
-
-	for (size_t i = 0; !err && !in && i < nr; i++) {
-		char path[64];
-		long call;
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tids[i]);
-		f = fopen(path, "re");
-		if (!f) {
-			err = errno == ENOENT ? 0 : -errno;
-			continue;
-		}
-		in = fscanf(f, "%ld", &call) == 1 && (call == SYS_fork || call == SYS_vfork ||
-						      call == SYS_clone || call == SYS_clone3);
-		fclose(f);
-	}
-	free(tids);
-	return err ? err : in;
-}
