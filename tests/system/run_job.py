@@ -36,7 +36,7 @@ SPECIAL = {
     "seccomp_child": {"quarters": 1},  # a child that may not be managed
     "seccomp_self": {"unmanaged": True},
     "segv_barrier": {"stays": 1 / 2},
-    "storm_many_pages": {"short": ["1500"]},
+    "storm_many_pages": {"short": ["500"]},
     "torture": {"more": ["1500"], "short": ["300"]},
 }
 # By chance, in who replaces mappings all the time, and only where userfaultfd has no MOVE
@@ -47,6 +47,7 @@ FILE = "file:/var/tmp"
 # these don't.
 TCP = ("torture", "fork_cow")
 ON_FILE = ("torture", "fork_cow")
+MIB_OF = {"long": 128}  # what a job touches, by mode; else 64
 LONG_FUZZ = [str(s) for s in range(1, 31)]
 
 
@@ -72,7 +73,8 @@ def check_moved(run, st, local, quarter, special):
         return
     check(st["pages"]["evicted"] > 0, "nothing was evicted")
     check(st["faults"]["remote"] + st["faults"]["standby"] > 0, "nothing was fetched")
-    check_cap(run, st, local, 32 * MIB + special.get("quarters", 0) * quarter,
+    slack = min(32 * MIB, max(16 * MIB, quarter))
+    check_cap(run, st, local, slack + special.get("quarters", 0) * quarter,
               samples_tell=not special.get("forks"))
 
 
@@ -137,7 +139,7 @@ def run():
     a = ap.parse_args()
     special = SPECIAL.get(os.path.basename(a.program), {})
     mores = special.get("more", [""])
-    mib = max(a.mib, special.get("least", 0)) if a.mib else special.get("mib", 128)
+    mib = max(a.mib, special.get("least", 0)) if a.mib else special.get("mib", MIB_OF.get(a.mode, 64))
     if a.mode == "long" and os.path.basename(a.program) == "fuzz_maps":
         mores = LONG_FUZZ
     if a.mode == "one":
@@ -152,4 +154,5 @@ def run():
     return 0
 
 
-main(run)
+if __name__ == "__main__":
+    main(run)

@@ -6,17 +6,21 @@ tests/capture and `rmem doctor`; a line for each, and how many passed.
 Run by `tests/vm/run`. Each job runs once, as tests/system/run_job.py does it in mode `one`."""
 
 import argparse
-import concurrent.futures
+import multiprocessing
 import os
-import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2]
-# Longest first, so that none of them is alone at the end.
-LONG = ("capture.test_stress", "capture.test_agent", "fork_thousand", "fork_cow", "churn",
-        "exec_chain", "daemonize", "futex_kinds", "fuzz_maps", "die")
+sys.path.insert(0, str(SOURCE / "tests/system"))
+# Not executed but forked from here: an emulated Python takes seconds to begin.
+RUN_JOB = "run_job"
+# Longest first: dealt out in turn, so that all parts take about as long.
+LONG = ("churn", "capture.test_stress", "pinned", "fuzz_maps", "io_plain", "hugepage_sparse",
+        "madvise_drop", "storm_one_page", "exec_chain", "capture.test_inject", "io_uring_plain",
+        "capture.test_agent", "fork_thousand", "setuid_drop", "leader_exit", "outlived")
 SKIPPED = 77
 
 
@@ -28,7 +32,7 @@ def by_name(build):
 
 def everything(build, mib, names):
     """[(name, command)]"""
-    job = [sys.executable, "-B", SOURCE / "tests/system/run_job.py", "--mib", mib]
+    job = [RUN_JOB, "--mib", mib]
     out = [("doctor", [build / "bin/rmem", "doctor"])]
     out += [(f"capture.{p.name[8:]}", [p]) for p in sorted(build.glob("bin/capture_test_*"))]
     for src in sorted(SOURCE.glob("tests/jobs/*.c")):
@@ -44,23 +48,35 @@ def count_memory():
         Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory", encoding="ascii")
 
 
+def become(command, out):
+    """In a process of its own: what is run, with its output in the file @out."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out.fileno(), 1)
+    os.dup2(out.fileno(), 2)
+    first, *rest = [str(x) for x in command]
+    if first != RUN_JOB:
+        os.execv(first, [first] + rest)
+    import run_job  # pylint: disable=import-outside-toplevel
+    sys.argv = [first] + rest
+    run_job.main(run_job.run)
+
+
 def one(name, command, timeout_s):
     """(name, status, seconds, output)"""
     start = time.monotonic()
-    with subprocess.Popen([str(x) for x in command], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as p:
-        try:
-            out, _ = p.communicate(timeout=timeout_s)
-            status = p.returncode
-        except subprocess.TimeoutExpired:
+    with tempfile.TemporaryFile() as out:
+        p = multiprocessing.Process(target=become, args=(command, out))
+        p.start()
+        p.join(timeout_s)
+        late = p.is_alive()
+        if late:
             p.terminate()  # run_job.py ends all that it has started
-            try:
-                out, _ = p.communicate(timeout=20)
-            except subprocess.TimeoutExpired:
-                p.kill()
-                out, _ = p.communicate()
-            status = 124
-    return name, status, time.monotonic() - start, out.decode(errors="replace")
+            p.join(20)
+            p.kill()
+            p.join()
+        out.seek(0)
+        said_by = out.read().decode(errors="replace")
+    return name, 124 if late else p.exitcode, time.monotonic() - start, said_by
 
 
 def once_more(name, command, timeout_s):
@@ -86,25 +102,24 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("build", type=Path)
     ap.add_argument("names", nargs="*")
-    ap.add_argument("-j", type=int, default=1, help="at a time [1]")
     ap.add_argument("--part", default="1/1", help="K/N: the Kth of N parts of them [1/1]")
     ap.add_argument("--slow", type=float, default=1,
                     help="how many times as long as on a real machine anything may take [1]")
     ap.add_argument("--timeout", type=float, default=100, help="seconds for each [100]")
-    ap.add_argument("--mib", type=int, default=32, help="memory of each job [32]")
+    ap.add_argument("--mib", type=int, default=24, help="memory of each job [24]")
     a = ap.parse_intermixed_args()
     os.environ.update(RMEM_TEST_SLOW=str(a.slow), RMEM_TEST_MODE="one")
+    import run_job  # noqa: F401  # pylint: disable=import-outside-toplevel,unused-import
     todo = [x for x in everything(a.build.resolve(), a.mib, a.names)
             if not a.names or x[0] in a.names]
     part, parts = map(int, a.part.split("/"))
     todo = todo[part - 1::parts]
     count_memory()
     good, start = 0, time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(a.j) as pool:
-        running = [pool.submit(once_more, *x, a.timeout * a.slow) for x in todo]
-        for f in concurrent.futures.as_completed(running):
-            good += f.result()[1] in (0, SKIPPED)
-            print(said(*f.result()), flush=True)
+    for x in todo:
+        result = once_more(*x, a.timeout * a.slow)
+        good += result[1] in (0, SKIPPED)
+        print(said(*result), flush=True)
     print(f"{good} of {len(todo)} in {time.monotonic() - start:.0f} s, "
           f"Linux {os.uname().release}")
     return good != len(todo) or not todo
