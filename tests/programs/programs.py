@@ -64,7 +64,7 @@ class Pipeline(Program):
     name, what = "pipeline", "a shell pipeline: awk, sort, python3, sort, cksum"
 
     def command(self):
-        return ["sh", os.path.join(HERE, "pipeline.sh"), "250000"]
+        return ["sh", os.path.join(HERE, "pipeline.sh"), "150000"]
 
 
 ALL = {p.name: p for p in (Sort, StressNg, Redis, Pool, Static, Pipeline) + tools.ALL +

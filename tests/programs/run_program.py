@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """run_program.py RMEM BUILD NAME: a real program gives the same output and the
-same status at a half and at a quarter of its memory."""
+same status at a half and at a quarter of its memory (in long mode, RMEM_TEST_MODE, with more servers)."""
 
 import argparse
 import os
