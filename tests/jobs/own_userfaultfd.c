@@ -38,21 +38,35 @@ static void *serve(void *arg)
 	return NULL;
 }
 
+/* Memory that is ours to register. What rmem manages already is not (EBUSY, a stated limit): then
+ * other memory is tried, as it does not always get there first. */
+static char *map_and_register(void)
+{
+	for (int tries = 0; tries < 100; tries++) {
+		char *m = job_map(OWN * PG);
+		struct uffdio_register r = {.range = {(uintptr_t)m, OWN * PG},
+					    .mode = UFFDIO_REGISTER_MODE_MISSING};
+
+		if (!ioctl(uffd, UFFDIO_REGISTER, &r))
+			return m;
+		if (errno != EBUSY || munmap(m, OWN * PG))
+			break;
+	}
+	job_fail("UFFDIO_REGISTER");
+	job_child_exit();
+}
+
 static void child(void)
 {
 	struct uffdio_api api = {.api = UFFD_API};
-	char *m = job_map(OWN * PG);
 	pthread_t t;
+	char *m;
 
 	uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
 	if (uffd < 0 && (errno == EPERM || errno == ENOSYS))
 		_exit(77);
 	CHECK(ioctl(uffd, UFFDIO_API, &api) == 0);
-
-	struct uffdio_register r = {.range = {(uintptr_t)m, OWN * PG},
-				    .mode = UFFDIO_REGISTER_MODE_MISSING};
-
-	CHECK(ioctl(uffd, UFFDIO_REGISTER, &r) == 0);
+	m = map_and_register();
 	CHECK(pthread_create(&t, NULL, serve, m) == 0);
 	for (size_t i = 0; i < OWN; i++)
 		page_check(m + (i * 37 % OWN) * PG, i * 37 % OWN, 42);

@@ -24,7 +24,7 @@ SPECIAL = {
     "die": {"more": ["three", "kill", "term", "abort", "segv", "none"]},
     "first_touch": {"mib": 512, "least": 128},
     "fork_thousand": {"forks": True, "more": [""], "short": ["60"]},
-    "fuzz_maps": {"more": ["1:1000", "2:1000"], "short": ["1:200"]},
+    "fuzz_maps": {"more": ["1:600", "2:600"], "short": ["1:200"]},
     "guard_pages": {"wrong": "wrong page: not zero"},
     "late_child": {"least": 128},
     "map_churn": {"more": ["moves", ""], "replaces": True},

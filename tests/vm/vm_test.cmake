@@ -2,11 +2,11 @@
 
 set(VM_RUN ${CMAKE_CURRENT_LIST_DIR}/run)
 
-# rmem_vm_test(NAME LABELS COMMAND...): one guest or pair of guests at a time, and kernels are
-# fetched before, so that no test waits for the network.
+# rmem_vm_test(NAME LABELS COMMAND...): a guest keeps one processor of this machine busy, a pair
+# (which sets PROCESSORS) two. Kernels are fetched before, so that no test waits for the network.
 function(rmem_vm_test name labels)
   add_test(NAME ${name} COMMAND ${ARGN})
   set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 600 SKIP_RETURN_CODE 77
-                       PROCESSORS 2 RESOURCE_LOCK vm FIXTURES_REQUIRED vm_kernels
+                       PROCESSORS 1 FIXTURES_REQUIRED vm_kernels
                        ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
 endfunction()
