@@ -19,7 +19,7 @@ CAP_MIB, REMOTE_MIB = 32, 512
 STALL_S = 1.0
 # Name, arguments: what forks and maps, for the most part.
 JOBS = (("torture", "96", "3000"), ("fork_cow", "128"), ("mremap_modes", "128"),
-        ("fuzz_maps", "64", "1:1500"), ("madvise_drop", "128"), ("madvise_fork", "128"),
+        ("fuzz_maps", "64", "1:600"), ("madvise_drop", "128"), ("madvise_fork", "128"),
         ("munmap_parts", "128"), ("heap_malloc", "128"), ("exec_chain", "128"),
         ("fork_thousand", "64", "100"), ("storm_one_page", "128"), ("churn", "128"))
 
