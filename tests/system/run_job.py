@@ -137,7 +137,8 @@ def run():
     a = ap.parse_args()
     special = SPECIAL.get(os.path.basename(a.program), {})
     mores = special.get("more", [""])
-    mib = max(a.mib, special.get("least", 0)) if a.mib else special.get("mib", MIB_OF.get(a.mode, 64))
+    usual = special.get("mib", MIB_OF.get(a.mode, 64))
+    mib = max(a.mib, special.get("least", 0)) if a.mib else usual
     if a.mode == "long" and os.path.basename(a.program) == "fuzz_maps":
         mores = LONG_FUZZ
     if a.mode == "one":

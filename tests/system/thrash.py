@@ -14,7 +14,7 @@ import time
 from rmemtest import MIB, PagerKiller, Run, TcpServer, check, main
 
 FOOTPRINT_MIB, CAP, REMOTE = 64, 16 * MIB, 256 * MIB
-LOST_S, WHOLE_S, STALL_S = 4, 90, 3.5
+LOST_S, WHOLE_S, STALL_S = 4, 30, 3.5
 
 
 class Server:
@@ -82,7 +82,7 @@ def run():
                  [f"mirror({servers[0].spec},{servers[1].spec})"], sample=False) as r:
             end, times, lost = time.monotonic() + seconds - 5, 0, 0
             time.sleep(1)
-            killer = PagerKiller(r, random.Random(seed), 1, 16)  # each begins the copy anew
+            killer = PagerKiller(r, random.Random(seed), 1, 8)
             killer.start()
             while time.monotonic() < end:
                 lost += trouble(r, random.choice(servers))
