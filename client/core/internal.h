@@ -250,6 +250,7 @@ void slot_set_pending(struct core *c, uint64_t slot, bool pending);
 bool slot_is_leaving(const struct core *c, uint64_t slot); /* its part drains */
 unsigned int slot_part(const struct core *c, uint64_t slot);
 void slots_close(struct core *c, uint64_t first, uint64_t end); /* what is free stays unused */
+void slots_drop_free(struct core *c); /* tells a new store, which does not know, which are free */
 bool slots_scarce(const struct core *c);
 
 /* ---- loss.c ---- */

@@ -81,6 +81,15 @@ void slot_put(struct core *c, uint64_t slot)
 		c->b.store->ops->drop(c->b.store, slot);
 }
 
+void slots_drop_free(struct core *c)
+{
+	const struct store *s = c->b.store;
+
+	for (uint64_t slot = 0; s->ops->drop && slot < s->nr_slots; slot++)
+		if (!c->slot_refs[slot])
+			s->ops->drop(c->b.store, slot);
+}
+
 bool slot_is_shared(const struct core *c, uint64_t slot)
 {
 	return (c->slot_refs[slot] & SLOT_COUNT) > 1;

@@ -103,6 +103,7 @@ int core_takeover(void *arena, uint64_t arena_bytes, const struct core_config *c
 	c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);
 	core_commit(c);
 	slots_join(c); /* the store may have grown, and the core not have heard of it */
+	slots_drop_free(c);
 	*out = c;
 	return 0;
 }

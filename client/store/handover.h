@@ -30,8 +30,10 @@ struct handed {
 	uint8_t token[WIRE_TOKEN_BYTES];
 	uint64_t slab_bytes;
 	uint64_t nr_slots;
-	uint32_t turn; /* how many processes had it before */
-	uint32_t live; /* of several stores behind it those that are good, a bit each */
+	uint32_t turn;	  /* how many processes had it before */
+	uint32_t live;	  /* of several stores behind it those that are good, a bit each */
+	uint32_t joining; /* those that are to be, a bit each: good below this slot */
+	uint64_t filled;
 };
 
 struct handover {

@@ -11,6 +11,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "client/store/clock.h"
 #include "client/store/mirror.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
@@ -208,10 +209,14 @@ static int open_fds(struct mirror *m)
 
 static struct handed to_hand_over(const struct mirror *m)
 {
-	struct handed now = {.used = true, .nr_slots = m->store.nr_slots};
+	struct handed now = {.used = true, .nr_slots = m->store.nr_slots, .filled = heal_filled(m)};
 
-	for (unsigned int c = 0; c < m->nr; c++)
-		now.live |= (uint32_t)(m->copy[c].state == COPY_LIVE && !(m->dying >> c & 1)) << c;
+	for (unsigned int c = 0; c < m->nr; c++) {
+		uint32_t bit = m->dying >> c & 1 ? 0 : 1U << c;
+
+		now.live |= m->copy[c].state == COPY_LIVE ? bit : 0;
+		now.joining |= m->copy[c].state == COPY_JOINING ? bit : 0;
+	}
 	handed_add_fd(&now, m->epoll_fd);
 	handed_add_fd(&now, m->timer_fd);
 	handed_add_fd(&now, m->event_fd);
@@ -270,19 +275,24 @@ static int open_copies(struct mirror *m)
 	return err;
 }
 
-/* One that was not good when the process before died is begun anew, and so is one whose
- * server has died with it. */
+/* One that was lost when the process before died is begun anew, and so is one whose
+ * server has died with it. What was good below some slot still is: like a live one it
+ * has had every write that was answered since. */
 static int resume_copies(struct mirror *m, const struct handed *old)
 {
 	m->args.timeout_ms = RESUME_MS;
 	m->store.nr_slots = old->nr_slots;
+	m->next_slot = m->filled_said = old->filled;
+	m->budget_ns = store_now_ns();
 	for (unsigned int c = 0; c < m->nr; c++) {
 		struct copy *copy = &m->copy[c];
 		/* Good, and not given up by a process in between that did not get to say so:
 		 * what is opened without anything handed over is new, and empty. */
-		bool is_good = old->live >> c & 1 && handover_get(copy->handover);
+		bool is_good = (old->live | old->joining) >> c & 1 && handover_get(copy->handover);
 		int err = is_good ? open_copy(m, copy) : -EPIPE;
 
+		if (!err && old->joining >> c & 1)
+			copy->state = COPY_JOINING;
 		if (!err)
 			continue;
 		if (is_good)

@@ -12,7 +12,8 @@
  * A write is done when all copies that are not lost have it; a read is asked of the
  * LIVE one that answers fastest, and of another when that takes unusually long. So
  * what a LIVE copy has is always what was last written, and nothing that a copy had
- * before it was lost is ever looked at again.
+ * before it was lost is ever looked at again. The next process goes on with a copy that
+ * joins where this one was.
  */
 #ifndef RMEM_STORE_MIRROR_H
 #define RMEM_STORE_MIRROR_H
@@ -92,7 +93,7 @@ struct mirror {
 	uint64_t *written;     /* slots that hold something, or may */
 	uint64_t *writing;     /* slots, now */
 	uint64_t resync_bytes; /* a second, at most */
-	uint64_t next_slot, resynced, budget, budget_ns;
+	uint64_t next_slot, filled_said, resynced, budget, budget_ns;
 	uint32_t nr_resyncs;
 	uint64_t resync_slot[MIRROR_RESYNCS];
 	pthread_t prober;
@@ -142,6 +143,9 @@ void probe_stop(struct mirror *m);
 
 /* Opens what answers again, and fills the one that joins. */
 void heal_run(struct mirror *m);
+
+/* All slots below this one that are needed are good in the copy that joins. */
+uint64_t heal_filled(const struct mirror *m);
 
 /* True: the slot is on its way to a copy that joins, and must not change. */
 bool heal_holds(const struct mirror *m, uint64_t slot);

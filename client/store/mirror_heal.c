@@ -13,8 +13,9 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 
-#define OPEN_MS 1000U /* it has just answered */
-#define NO_SLOT UINT64_MAX
+#define OPEN_MS	  1000U /* it has just answered */
+#define NO_SLOT	  UINT64_MAX
+#define SAY_SLOTS 64U /* filled, before the next process is told: it may have to do so many again */
 
 /* ---- joining ---- */
 
@@ -52,11 +53,12 @@ static void join(struct mirror *m, unsigned int c)
 	copy->is_spare = false;
 	copy->store = s;
 	copy->heard_tick = m->tick;
-	m->next_slot = m->resynced = 0;
+	m->next_slot = m->filled_said = m->resynced = 0;
 	m->budget_ns = store_now_ns();
 	m->budget = 0;
 	__atomic_store_n(&copy->state, COPY_JOINING, __ATOMIC_RELEASE);
 	__atomic_store_n(&copy->answers, false, __ATOMIC_RELEASE);
+	mirror_hand_over(m);
 }
 
 /* ---- filling ---- */
@@ -67,6 +69,26 @@ bool heal_holds(const struct mirror *m, uint64_t slot)
 		if (m->resync_slot[i] == slot)
 			return true;
 	return false;
+}
+
+uint64_t heal_filled(const struct mirror *m)
+{
+	uint64_t filled = m->next_slot;
+
+	for (unsigned int i = 0; m->nr_resyncs && i < MIRROR_RESYNCS; i++)
+		if (m->resync_slot[i] < filled)
+			filled = m->resync_slot[i];
+	return filled;
+}
+
+static void say_filled(struct mirror *m)
+{
+	uint64_t filled = heal_filled(m);
+
+	if (filled - m->filled_said < SAY_SLOTS)
+		return;
+	m->filled_said = filled;
+	mirror_hand_over(m);
 }
 
 static void hold(struct mirror *m, uint64_t was, uint64_t is)
@@ -126,6 +148,7 @@ static void fill(struct mirror *m, unsigned int c)
 		m->nr_resyncs++;
 		flight_begin_copy(m, slot);
 	}
+	say_filled(m);
 	if (m->nr_resyncs || find_next(m) || m->copy[c].state != COPY_JOINING || m->dying >> c & 1)
 		return;
 	__atomic_store_n(&m->copy[c].state, COPY_LIVE, __ATOMIC_RELEASE);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For whoever kills things: three threads read and write random pages and a
- * child is forked now and then, for MORE milliseconds (2,000). A wrong page
- * ends it at once. JOB_CORRUPT: main */
+ * child is forked now and then, for MORE milliseconds (2,000) or until it is told
+ * to end (SIGTERM). A wrong page ends it at once. JOB_CORRUPT: main */
 #include "job.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -36,6 +37,12 @@ static void *worker(void *arg)
 	return NULL;
 }
 
+static void end_soon(int sig)
+{
+	(void)sig;
+	stop = true;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t t[THREADS];
@@ -48,7 +55,8 @@ int main(int argc, char **argv)
 	pages_write(mine, 0, 256, 1);
 	for (uintptr_t i = 0; i < THREADS; i++)
 		CHECK(pthread_create(&t[i], NULL, worker, (void *)(i + 1)) == 0);
-	while (job_now_ns() < end) {
+	signal(SIGTERM, end_soon);
+	while (!stop && job_now_ns() < end) {
 		usleep(150000);
 		pid_t pid = fork();
 

@@ -316,8 +316,6 @@ void sim_leaf_orphan(struct sim_leaf *l)
 	if (!l->lease)
 		return;
 	l->lease->orphan = true;
-	if (l->was != COPY_LIVE) /* whoever joined begins anew */
-		l->was = COPY_LOST;
 }
 
 static void give_back(struct sim_leaf *l)
@@ -340,13 +338,13 @@ static int resume(struct sim *w, struct sim_leaf *l, const struct store_open_arg
 {
 	bool others = false;
 
-	if (l->was != COPY_LIVE)
+	if (l->was == COPY_LOST)
 		sim_fail(w, "%s is gone on with, and was lost", sim_leaf_name(l));
 	for (unsigned int c = 0; c < w->stack.part[l->part].nr; c++)
 		others |= c != l->copy && sim_leaf_serves(sim_leaf_of(w, l->part, c));
 	if (others && !speaks(l->lease)) {
+		sim_stack_total.lost += l->was == COPY_LIVE;
 		l->was = COPY_LOST;
-		sim_stack_total.lost++;
 		give_back(l);
 		return -EPIPE;
 	}

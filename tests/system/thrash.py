@@ -78,7 +78,8 @@ def run():
     random.seed(seed)
     servers = [Server(rmem), Server(rmem)]
     try:
-        with Run(rmem, [torture, str(FOOTPRINT_MIB), str(1000 * seconds)], CAP, REMOTE,
+        longest_ms = 1000 * (seconds + WHOLE_S + 60)
+        with Run(rmem, [torture, str(FOOTPRINT_MIB), str(longest_ms)], CAP, REMOTE,
                  [f"mirror({servers[0].spec},{servers[1].spec})"], sample=False) as r:
             end, times, lost = time.monotonic() + seconds - 5, 0, 0
             time.sleep(1)
@@ -89,6 +90,7 @@ def run():
                 times += 1
                 time.sleep(random.uniform(0, 1))
             killer.stop()
+            r.proc.send_signal(signal.SIGTERM)
             status = r.wait(60)
             check(status == 0 and "torture: ok" in r.stdout,
                   f"seed {seed}: status {status}\n{r.stderr[-3000:]}")

@@ -82,21 +82,66 @@ static void a_copy_that_was_lost_is_not_believed_by_the_next(void **state)
 	holds_all(1, 501);
 }
 
-static void a_copy_that_was_being_filled_is_filled_anew(void **state)
+/* It takes @pages of them, and stands still. */
+static void fill_a_part(unsigned int pages)
+{
+	write_all(1);
+	lose(1, false);
+	kid[1].may_answer = pages;
+	kid[1].writes = 0;
+	for (uint64_t until = now_ms() + 5000; kid[1].writes < pages && now_ms() < until;
+	     usleep(200))
+		reap();
+	assert_int_equal(kid[1].writes, pages);
+}
+
+static void a_copy_that_was_being_filled_is_gone_on_with(void **state)
+{
+	(void)state;
+	fill_a_part(SLOTS - 10);
+	kill_and_go_on();
+	assert_int_equal(kid[1].opened, 3);
+	kid[1].may_answer = KID_ANSWERS;
+	write_one(0, 1001); /* good there already, and not copied again */
+	kill_and_go_on();
+	assert_int_equal(kid[1].opened, 4);
+	wait_until_whole(1);
+	assert_in_range(kid[1].writes, SLOTS + 1, SLOTS + 2 * 64);
+	assert_int_equal(kid[1].word[0], 1001);
+	kid[1].word[0] = kid[0].word[0] = 1;
+	holds_all(1, 1);
+}
+
+/* Its server ended the lease meanwhile. */
+static void a_copy_that_was_being_filled_and_is_gone_is_filled_anew(void **state)
+{
+	(void)state;
+	fill_a_part(SLOTS - 10);
+	memset(&left[2], 0, sizeof(left[2]));
+	kid[1].open = false;
+	kill_and_go_on();
+	assert_false(kid[1].open);
+	kid[1].may_answer = KID_ANSWERS;
+	kid[1].writes = 0;
+	wait_until_whole(1);
+	assert_int_equal(kid[1].writes, SLOTS);
+	holds_all(1, 1);
+}
+
+/* Which slots are free the next process is told by the core. */
+static void what_is_free_is_not_copied(void **state)
 {
 	(void)state;
 	write_all(1);
-	lose(1, false);
-	kid[1].may_answer = 3; /* then it stands still */
-	for (uint64_t until = now_ms() + 5000; kid[1].opened < 2 && now_ms() < until; usleep(200))
-		reap();
-	assert_true(kid[1].open);
-	kid[1].open = false; /* its connection ends, and the lease with it */
 	kill_and_go_on();
-	kid[1].may_answer = KID_ANSWERS;
+	for (unsigned int i = 0; i < SLOTS; i++)
+		if (i % 4)
+			m->ops->drop(m, i);
+	lose(1, false);
+	kid[1].writes = 0;
 	wait_until_whole(1);
-	assert_int_equal(kid[1].opened, 3);
-	holds_all(1, 1);
+	assert_int_equal(kid[1].writes, SLOTS / 4);
+	read_one(4, 5);
 }
 
 /* It was given up by a process that was killed before it had said so. */
@@ -133,7 +178,9 @@ int main(void)
 		TEST(a_spare_one_takes_the_place_of_a_lost_one),
 		TEST(both_copies_are_gone_on_with),
 		TEST(a_copy_that_was_lost_is_not_believed_by_the_next),
-		TEST(a_copy_that_was_being_filled_is_filled_anew),
+		TEST(a_copy_that_was_being_filled_is_gone_on_with),
+		TEST(a_copy_that_was_being_filled_and_is_gone_is_filled_anew),
+		TEST(what_is_free_is_not_copied),
 		TEST(a_copy_of_which_nothing_is_left_is_not_believed),
 		TEST(a_server_that_died_with_the_process_is_done_without),
 	};

@@ -86,8 +86,8 @@ def one_guest():
 
 def statuses():
     want(run("sh", "-c", "kill -9 $$"), 137)
-    want(run("--timeout", "6", "sh", "-c", "echo begun; sleep 60"), 124, out=["begun"],
-         err=["run: not done after 6 s"])
+    want(run("--timeout", "12", "sh", "-c", "echo begun; sleep 60"), 124, out=["begun"],
+         err=["run: not done after 12 s"])
     want(run("sh", "-c", "echo c >/proc/sysrq-trigger"), 125,
          err=["sysrq triggered crash", "run: the guest died"])
     want(run("--boot-timeout", "0.3", "true"), 125,
