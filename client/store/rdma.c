@@ -31,7 +31,8 @@
 #define WORTH_WAKES  20
 #define WORTH_MIN_NS 100000U
 #define WORTH_MAX_NS 2000000U
-#define MEAN_SHIFT   4 /* a running mean of about 16 reads */
+#define MEAN_SHIFT   4	/* a running mean of about 16 reads */
+#define TRY_READS    16 /* that were slept through; the next is looked out for */
 
 struct rdma_store {
 	struct store store;
@@ -44,8 +45,9 @@ struct rdma_store {
 	struct patience patience; /* with no progress */
 	bool timing, nudged;
 	uint64_t worth_ns; /* of spinning */
-	uint64_t read_ns;  /* mean of urgent reads, from posted to done */
+	uint64_t read_ns;  /* mean of urgent reads that were looked out for, from posted to done */
 	uint64_t spin_until_ns;
+	unsigned int slept; /* reads since one was */
 	bool lost;
 	char why[256];
 };
@@ -197,8 +199,16 @@ static int on_message(struct rdma_store *r, struct rejoin *j, const struct verbs
 	return post_lane(r, j->lane, now);
 }
 
-static void note_time(struct rdma_store *r, uint64_t ns)
+/* What was slept through says what it is to be woken; what took very long is an accident, or
+ * there will be more of it. */
+static void note_time(struct rdma_store *r, uint64_t posted_ns, uint64_t now)
 {
+	uint64_t ns = now - posted_ns;
+
+	if (posted_ns >= r->spin_until_ns)
+		return;
+	if (ns > 2 * r->worth_ns)
+		ns = 2 * r->worth_ns;
 	r->read_ns += (ns >> MEAN_SHIFT) - (r->read_ns >> MEAN_SHIFT);
 }
 
@@ -216,7 +226,7 @@ static int on_done(struct rdma_store *r, const struct verbs_done *done, uint64_t
 		return on_message(r, &r->rejoin[name], done, now);
 	posted_ns = rlane_finish(&r->lane[name], done->id);
 	if (name == RDMA_URGENT)
-		note_time(r, now - posted_ns);
+		note_time(r, posted_ns, now);
 	return 0;
 }
 
@@ -319,6 +329,21 @@ static bool take(struct rdma_store *r, const struct store_req *req)
 	return true;
 }
 
+/* For twice what it usually takes, if that is short; else now and then, to hear of it when it
+ * is. */
+static void look_out(struct rdma_store *r, uint64_t now)
+{
+	bool is_short = r->read_ns < r->worth_ns;
+
+	if (!is_short && !rlane_is_idle(&r->lane[RDMA_URGENT]) && ++r->slept > TRY_READS)
+		is_short = true;
+	if (is_short) {
+		r->spin_until_ns = now + 2 * (r->read_ns < r->worth_ns ? r->read_ns : r->worth_ns);
+		r->slept = 0;
+	}
+	r->store.quick = is_short && is_whole(r);
+}
+
 static int post(struct rdma_store *r)
 {
 	uint64_t now = tcp_deadline_ns(0);
@@ -330,10 +355,7 @@ static int post(struct rdma_store *r)
 		return rc;
 	if (!r->timing && !is_idle(r))
 		set_timer(r, patience_left_ns(&r->patience, 0));
-	/* Twice what it usually takes, if that is short. */
-	if (r->read_ns < r->worth_ns)
-		r->spin_until_ns = now + 2 * r->read_ns;
-	r->store.quick = r->read_ns < r->worth_ns && is_whole(r);
+	look_out(r, now);
 	return 0;
 }
 
@@ -521,6 +543,7 @@ static int rdma_open_store(const struct spec *spec, const struct store_open_args
 		.server = r->session.server, .timeout_s = timeout_s, .wait_s = args->wait_s};
 	r->epoll_fd = r->timer_fd = r->event_fd = -1;
 	r->worth_ns = wake_worth_ns(WORTH_WAKES, WORTH_MIN_NS, WORTH_MAX_NS);
+	r->read_ns = r->worth_ns / 2; /* until it is known */
 	rc = open_session(r, &addr, args);
 	if (!rc)
 		rc = open_fds(r);
