@@ -20,6 +20,7 @@ NVMET = "/sys/kernel/config/nvmet"
 GROUP = "/sys/fs/cgroup/bench"
 KILLED_AT_MOST = 10
 TRIES = 3
+READS = "10000"  # half a second
 PATTERNS = ("random-read", "random-write", "sequential-read", "sequential-write")
 
 
@@ -146,8 +147,9 @@ class Measured:
     def transport(self):
         lat, rate = {"rmem": [], "perftest": []}, {"rmem": [], "perftest": []}
         for _ in range(self.runs):
-            lat["perftest"].append(float(self.perftest("ib_read_lat", "-F", "-s", "4096")[4]))
-            lat["rmem"].append(float(self.bench("lat")[4]))
+            lat["perftest"].append(float(self.perftest("ib_read_lat", "-F", "-s", "4096",
+                                                     "-n", READS)[4]))
+            lat["rmem"].append(float(self.bench("lat", "-n", READS)[4]))
             rate["perftest"].append(self.perftest_rate())
             rate["rmem"].append(float(self.bench("bw")[3]))
         return {"lat_us": lat, "bw_mib_s": rate}
