@@ -166,13 +166,20 @@ static void answer_agent(struct sim *w, unsigned int s)
 	core_agent_ready(w->core, id_of(w, s));
 }
 
+/* What quiesce.c waits for: madvise, whatever it advises. */
+static bool advises(const struct mtask *tk)
+{
+	return tk->op.type == MOP_DONTNEED || tk->op.type == MOP_FREE ||
+	       tk->op.type == MOP_POPULATE;
+}
+
 static bool quiet(const struct sim *w, unsigned int s)
 {
 	for (unsigned int t = 0; t < MODEL_TASKS; t++) {
 		const struct mtask *tk = &w->m.task[t];
 
 		if (tk->used && tk->space == s && tk->op_seq == w->sp[s].quiesce_seq[t] &&
-		    tk->op.type > MOP_WRITE)
+		    advises(tk))
 			return false;
 	}
 	return true;

@@ -257,6 +257,7 @@ void sim_stack_die(struct sim *w)
 	w->stack.running = false;
 	w->stack.dying = true;
 	w->stack.top->ops->close(w->stack.top);
+	w->stack.top = NULL;
 	w->stack.dying = false;
 	for (unsigned int i = 0; i < HANDOVER_NODES; i++)
 		forget_fds(&w->stack.handover[i]);
