@@ -236,9 +236,9 @@ static void refresh_processes(const struct capture *cp, struct fast_shared *sh)
 	}
 }
 
-#define TRIAL_WAITS  64U	 /* so many tell */
-#define PAUSE_NS     50000000ULL /* after a trial that did not pay; doubled each time */
-#define PAUSE_MAX_NS 1000000000ULL
+#define TRIAL_WAITS  16U	/* so many tell */
+#define PAUSE_NS     2000000ULL /* after a trial that did not pay; doubled each time */
+#define PAUSE_MAX_NS 200000000ULL
 
 /*
  * Half of the waits must be answered in time: each that is saves two wake-ups,

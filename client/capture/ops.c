@@ -189,10 +189,11 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 
 	if (!sp)
 		return -ESRCH;
-	if (!can_move(ctx, id))
-		return -EAGAIN;
+	/* A fault that came meanwhile waits for the agent, as one does that comes a moment
+	 * later; an event sends the agent back. Not asked again: to hand the pages over takes as
+	 * long as the next fault, and then they would never go. */
 	if (!cp->has_move)
-		return take_begin(cp, sp, half, chunk_va, want);
+		return can_move(ctx, id) ? take_begin(cp, sp, half, chunk_va, want) : -EAGAIN;
 	err = proc_any(sp->pagemap_fd, chunk_va, chunk_va + CHUNK_BYTES, &any);
 	if (err)
 		return err;

@@ -60,8 +60,9 @@ struct capture_ops {
 	 * @half. Answered later by core_moved(), exactly once, also when the
 	 * space dies. From this call until that answer nothing is filled into
 	 * the chunk, and until core_may_read() no message of the space is read
-	 * (docs/design.md, Moves and messages). 0; -EAGAIN while messages are
-	 * unread, or read and not yet given; -errno when it can't be asked. */
+	 * (docs/design.md, Moves and messages). Messages may have come since
+	 * can_move(), and are unread; none may be read and not yet given. 0;
+	 * -EAGAIN: not while they are unread; -errno when it can't be asked. */
 	int (*move)(void *ctx, space_id sp, unsigned int half, uint64_t chunk_va,
 		    const pageset *want);
 

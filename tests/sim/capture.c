@@ -191,7 +191,9 @@ static int sim_move_ask(void *ctx, space_id id, unsigned int half, uint64_t chun
 		sim_fail(w, "move without an agent, or behind a populate that may fault");
 	if (!w->m.space[s].alive)
 		return -ESRCH;
-	if (sp->nr_journal || w->m.space[s].nr_events || w->m.space[s].nr_faults)
+	if (sp->nr_journal)
+		return -EAGAIN;
+	if ((w->m.space[s].nr_events || w->m.space[s].nr_faults) && sim_below(w, 2))
 		return -EAGAIN;
 	*mv = (struct sim_move){
 		.state = CMD_QUEUED, .chunk_va = chunk_va, .want = *want, .order = sp->order++};
