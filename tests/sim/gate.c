@@ -30,9 +30,12 @@ static struct sim_part *part_of(struct sim *w, uint64_t slot, unsigned int *i)
 static bool is_gone(struct sim *w, unsigned int i)
 {
 	const struct sim_leaf *l = sim_leaf_of(w, i, 0);
-	bool gone = w->stack.part[i].nr > 1 ? !sim_leaves_live(w, i) : l->hit;
+	bool gone = w->stack.part[i].nr > 1 ? !sim_leaves_live(w, i) : l->hit, frail = false;
 
-	return gone && !w->part_left[i] && !w->cfg.kind;
+	for (unsigned int k = 0; k < w->stack.part[i].nr; k++)
+		frail |= sim_leaf_of(w, i, k)->fails;
+	/* Where the world is kind one is left, unless that one fails of itself. */
+	return gone && !w->part_left[i] && (frail || !w->cfg.kind);
 }
 
 void sim_gate_lost(struct sim *w, int err)
@@ -271,7 +274,7 @@ static void gate_drop(struct store *s, uint64_t slot)
 	if (!w->cfg.crash_rare)
 		w->slot_state[slot] = SLOT_NEVER;
 	w->stack.spoiled[slot] = false;
-	if (!w->store_dead && w->stack.top->ops->drop)
+	if (!w->store_dead && w->stack.top && w->stack.top->ops->drop)
 		w->stack.top->ops->drop(w->stack.top, slot);
 }
 

@@ -328,15 +328,18 @@ static bool held_since_crash(const struct sim *w)
 	return false;
 }
 
-static bool may_be_lost(const struct sim *w, enum core_loss why, space_id sp)
+static bool may_be_lost(const struct sim *w, enum core_loss why, space_id sp, int err)
 {
 	switch (why) {
 	case LOSS_SUM:
 		return w->corrupted;
-	case LOSS_STORE:
-		return w->cfg.stack ? w->stack.excused : w->store_dead || w->cfg.store_err_pct;
-	case LOSS_SPACE: /* a fork and a remap whose order can't be told */
-		return w->sp[w->by_id[sp.v & 0xffff]].forked || w->m.unordered;
+	case LOSS_STORE: /* also where the only copy that is whole has given a wrong page */
+		return w->cfg.stack ? w->stack.excused || w->corrupted
+				    : w->store_dead || w->cfg.store_err_pct;
+	case LOSS_SPACE: /* a fork and a remap whose order can't be told; or a fork that is told
+			  * again after a crash, whose child has gone on */
+		return w->sp[w->by_id[sp.v & 0xffff]].forked || w->m.unordered ||
+		       (err == -EAGAIN && w->takeovers);
 	case LOSS_FULL:
 		return !w->cfg.roomy || w->cfg.parts;
 	case LOSS_CAP:
@@ -354,7 +357,7 @@ static void sim_lost(void *ctx, enum core_loss why, space_id sp, uint64_t va, in
 	sim_event(w, EV_LOST, why, sp.v, va);
 	if (w->lost)
 		sim_fail(w, "lost() twice");
-	if (!may_be_lost(w, why, sp))
+	if (!may_be_lost(w, why, sp, err))
 		sim_fail(w, "lost(%d) without a reason: space %u va %lx err %d", why, sp.v,
 			 (unsigned long)va, err);
 	w->lost = true;
