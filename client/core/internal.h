@@ -125,6 +125,7 @@ struct space {
 struct held {
 	space_id space;
 	uint64_t from, to, bytes;
+	bool vacated; /* from: the call's other message, that it is unmapped, has come */
 };
 
 struct waiting {

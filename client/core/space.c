@@ -333,7 +333,7 @@ static void remap(struct core *c, struct space *s, const struct held *h)
  * address space, so the messages of two threads may come in the other order.
  * A remap onto what is still known to be registered came too early: it waits
  * for the message that says the place was vacated, and the space's faults
- * with it.
+ * with it. So does the unmapping of its old place, whose records it takes along.
  */
 static void release_held(struct core *c, struct space *s)
 {
@@ -350,8 +350,27 @@ static void release_held(struct core *c, struct space *s)
 		memmove(&st->held[i], &st->held[i + 1], (--st->nr_held - i) * sizeof(h));
 		s->nr_held--;
 		remap(c, s, &h);
+		if (h.vacated)
+			ranges_del(c, s, h.from, h.from + h.bytes);
 		i = 0;
 	}
+}
+
+/* True: what is unmapped is where a remap that waits comes from, and waits, too. If it isn't
+ * that call's own message, nobody knows which came first. */
+static bool unmap_waits(struct core *c, struct space *s, uint64_t start, uint64_t end)
+{
+	for (uint32_t i = 0; i < c->st->nr_held && s->nr_held; i++) {
+		struct held *h = &c->st->held[i];
+
+		if (h->space.v != s->id.v || h->from >= end || h->from + h->bytes <= start)
+			continue;
+		if (h->vacated || h->from != start || h->from + h->bytes != end)
+			core_lost(c, LOSS_SPACE, s->id, start, -EINVAL);
+		h->vacated = true;
+		return true;
+	}
+	return false;
 }
 
 void core_unmapped(struct core *c, space_id id, uint64_t start, uint64_t end)
@@ -361,6 +380,8 @@ void core_unmapped(struct core *c, space_id id, uint64_t start, uint64_t end)
 	if (!s || s->gone || c->st->lost)
 		return;
 	c->st->stats.events_unmap++;
+	if (unmap_waits(c, s, start, end))
+		return;
 	each_chunk(c, s, start, end, forget);
 	ranges_del(c, s, start, end);
 	release_held(c, s);
@@ -368,7 +389,7 @@ void core_unmapped(struct core *c, space_id id, uint64_t start, uint64_t end)
 
 void core_remapped(struct core *c, space_id id, uint64_t from, uint64_t to, uint64_t bytes)
 {
-	struct held h = {id, from, to, bytes};
+	struct held h = {.space = id, .from = from, .to = to, .bytes = bytes};
 	struct space *s = space_find(c, id);
 	struct state *st = c->st;
 
