@@ -246,7 +246,8 @@ uint64_t slot_get(struct core *c); /* one reference, or NO_SLOT */
 void slot_share(struct core *c, uint64_t slot);
 void slot_put(struct core *c, uint64_t slot);
 bool slot_is_shared(const struct core *c, uint64_t slot);
-bool slot_is_written(const struct core *c, uint64_t slot); /* no write pending */
+bool slot_is_written(const struct core *c, uint64_t slot);	 /* no write pending */
+bool slot_may_be_rewritten(const struct core *c, uint64_t slot); /* by whom it belongs to alone */
 void slot_set_pending(struct core *c, uint64_t slot, bool pending);
 bool slot_is_leaving(const struct core *c, uint64_t slot); /* its part drains */
 unsigned int slot_part(const struct core *c, uint64_t slot);

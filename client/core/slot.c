@@ -95,6 +95,12 @@ bool slot_is_shared(const struct core *c, uint64_t slot)
 	return (c->slot_refs[slot] & SLOT_COUNT) > 1;
 }
 
+bool slot_may_be_rewritten(const struct core *c, uint64_t slot)
+{
+	return c->b.store->scattered && !slot_is_shared(c, slot) && !slot_is_leaving(c, slot) &&
+	       !slot_is_lost(c, slot);
+}
+
 bool slot_is_written(const struct core *c, uint64_t slot)
 {
 	return !(c->slot_refs[slot] & SLOT_PENDING);

@@ -80,8 +80,10 @@ struct store {
 	uint32_t gone_parts; /* lost, or left by a process before this one; a bit each. Nothing of
 			      * them is in flight, or is taken any more, or will be told */
 	unsigned int copies; /* of each page, of which a read may give a wrong one; 0: one */
-	bool quick; /* what is in flight is done within microseconds: while there is any, reap()
+	bool quick;	/* what is in flight is done within microseconds: while there is any, reap()
 		     * is called again and again, and pollfd() need not tell of it */
+	bool scattered; /* neighbours are written no faster than others: a page that was changed
+			 * goes where it was, where memory has been touched already */
 };
 
 #endif

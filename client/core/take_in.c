@@ -17,6 +17,14 @@ static bool is_zero(const void *page)
 	return !w[0] && !memcmp(w, w + 1, PAGE_BYTES - sizeof(*w));
 }
 
+static void slot_to_frame(struct rec *r, struct frame *f)
+{
+	f->slot = r->slot;
+	f->has_slot = true;
+	r->has_slot = 0;
+	r->slot = 0;
+}
+
 /* The page's bytes are in its frame: zero, as the store has it, or new. */
 static void take_in(struct core *c, struct chunk *ch, unsigned int idx)
 {
@@ -35,16 +43,17 @@ static void take_in(struct core *c, struct chunk *ch, unsigned int idx)
 	sum = c->b.env->sum(c->b.env_ctx, frame_bytes(c, i));
 	if (r->has_slot && r->sum == sum && !slot_is_lost(c, r->slot)) {
 		c->st->stats.pages_clean_elided++;
-		f->slot = r->slot;
-		f->has_slot = true;
-		r->has_slot = 0;
+		slot_to_frame(r, f);
 		frame_clean_push(c, i);
 	} else {
+		if (r->has_slot && slot_may_be_rewritten(c, r->slot)) {
+			slot_set_pending(c, r->slot, true);
+			slot_to_frame(r, f);
+		}
 		rec_give_slot_up(c, r);
 		r->sum = sum;
 		frame_dirty_push(c, i);
 	}
-	r->slot = 0;
 	rec_set(c, ch, idx, REC_STANDBY);
 }
 

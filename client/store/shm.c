@@ -146,6 +146,7 @@ static int shm_open_store(const struct spec *spec, const struct store_open_args 
 	}
 	shm->store.ops = &shm_ops;
 	shm->store.nr_slots = args->bytes / PAGE_BYTES;
+	shm->store.scattered = true;
 	shm->mapped.nr_slots = shm->store.nr_slots;
 	rc = connect_and_map(shm, spec ? spec->rest : "", args);
 	if (rc) {

@@ -113,6 +113,7 @@ static void open_store(struct sim *w)
 	w->store = (struct store){.ops = &sim_store_ops,
 				  .nr_slots = w->cfg.nr_slots,
 				  .copies = w->cfg.copies,
+				  .scattered = w->cfg.scattered,
 				  .nr_parts = w->cfg.parts};
 	for (unsigned int i = 0; i < w->cfg.parts; i++)
 		w->store.part_end[i] = w->cfg.nr_slots * (i + 1UL) / w->cfg.parts;

@@ -26,7 +26,7 @@ struct sim_config {
 	unsigned int w_job, w_pager, w_agent, w_store; /* weights of the actors */
 	unsigned int store_depth, store_err_pct, corrupt_pct, copies, ahead_pages, fast;
 	unsigned int agent_fail_pct, enomem_pct, batch, register_pct;
-	bool store_dies, sigbus, roomy, quiesce, strict_cap, unordered, no_zero_page;
+	bool store_dies, sigbus, roomy, quiesce, strict_cap, unordered, no_zero_page, scattered;
 	bool elastic;			/* the cap moves */
 	bool in_order;			/* so the store answers, many at a time */
 	unsigned int parts, drain_rare; /* of the store; one in so many events drains one */

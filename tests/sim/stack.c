@@ -203,6 +203,7 @@ bool sim_stack_open(struct sim *w, struct handover *handover)
 	k->top->parts_may_go = w->cfg.sigbus && w->cfg.parts_go && k->nr_parts > 1;
 	w->store = *k->top;
 	w->store.ops = &sim_gate_ops;
+	w->store.scattered = w->cfg.scattered;
 	w->cfg.nr_slots = (unsigned int)w->store.nr_slots;
 	w->cfg.parts = w->store.nr_parts;
 	w->cfg.copies = w->store.copies;

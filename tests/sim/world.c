@@ -133,6 +133,7 @@ void sim_choose_config(struct sim *w)
 	c->enomem_pct = sim_pct(w, 10) ? 2 : 0;
 	c->batch = ONE_OF(w, 1, 1, 2, 4, SIM_JOURNAL);
 	c->quiesce = sim_pct(w, 70);
+	c->scattered = sim_pct(w, 50);
 	c->strict_cap = sim_pct(w, 20);
 	c->unordered = sim_pct(w, 15);
 	c->no_zero_page = sim_pct(w, 25);
