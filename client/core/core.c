@@ -98,12 +98,10 @@ void core_space_stats(const struct core *c, space_id sp, struct core_space_stats
 	*out = s ? s->stats : (struct core_space_stats){0};
 }
 
-bool core_may_read(struct core *c, space_id sp)
+bool core_may_read(const struct core *c, space_id sp)
 {
-	struct space *s = space_find(c, sp);
+	const struct space *s = space_find(c, sp);
 
-	if (s && !s->gone)
-		take_all_in(c, s);
 	return !s || !space_moving(s);
 }
 

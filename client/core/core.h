@@ -232,9 +232,8 @@ void core_agent_failed(struct core *c, space_id sp, int err);
 
 /* ---- messages, in the order read ---- */
 
-/* May the space's messages be read now? Asked only when there are some: what its
- * agent has moved and nobody has copied yet is copied for that, all at once. */
-bool core_may_read(struct core *c, space_id sp);
+/* May the space's messages be read now? Not while its agent moves pages. */
+bool core_may_read(const struct core *c, space_id sp);
 
 /* The thread that faulted is the space's own agent. */
 #define CORE_AGENT_TID UINT32_MAX

@@ -323,7 +323,8 @@ void chunk_unremove(struct core *c, struct chunk *ch, unsigned idx, unsigned nr)
 struct space *space_find(const struct core *c, space_id id);
 struct space *space_first(const struct core *c);
 struct space *space_next(const struct core *c, const struct space *s);
-bool space_moving(const struct space *s);
+bool space_busy(const struct space *s);	  /* a half is in use */
+bool space_moving(const struct space *s); /* the agent is at one */
 /* The agent is at it: nothing may be put into the chunk, not even beside what it
  * takes. */
 bool chunk_moving(const struct core *c, const struct chunk *ch);
@@ -392,6 +393,7 @@ int chunk_move(struct core *c, struct space *s, struct chunk *ch);
 /* ---- take_in.c ---- */
 /* Copies a few of the pages out that were moved. True: there were any. */
 bool take_in_run(struct core *c);
+/* All of them, before records of the space change by a message. Commits. */
 void take_all_in(struct core *c, struct space *s);
 /* This page, if it is in scratch; the chunk may be gone afterwards. */
 bool take_page_in(struct core *c, struct space *s, const struct chunk *ch, unsigned int idx);

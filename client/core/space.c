@@ -29,10 +29,18 @@ struct space *space_next(const struct core *c, const struct space *s)
 	return at(c, s->list_next);
 }
 
-bool space_moving(const struct space *s)
+bool space_busy(const struct space *s)
 {
 	for (unsigned h = 0; h < CORE_HALVES; h++)
 		if (s->half[h].busy)
+			return true;
+	return false;
+}
+
+bool space_moving(const struct space *s)
+{
+	for (unsigned h = 0; h < CORE_HALVES; h++)
+		if (s->half[h].busy && !s->half[h].moved)
 			return true;
 	return false;
 }
@@ -138,7 +146,7 @@ static void unlink_space(struct core *c, struct space *s)
 
 void space_release(struct core *c, struct space *s)
 {
-	if (!s->gone || space_moving(s) || s->populating)
+	if (!s->gone || space_busy(s) || s->populating)
 		return;
 	unlink_space(c, s);
 	arena_put(c, s->ranges, s->max_ranges * sizeof(struct core_range));
@@ -199,6 +207,7 @@ void core_ranges_are(struct core *c, space_id id, const struct core_range *real,
 
 	if (!s || s->gone)
 		return;
+	take_all_in(c, s);
 	for (unsigned int i = 0; i <= nr; i++) {
 		uint64_t gap_end = i < nr ? real[i].start : UINT64_MAX & PAGE_MASK;
 
@@ -269,6 +278,7 @@ void core_removed(struct core *c, space_id id, uint64_t start, uint64_t end)
 
 	if (!s || s->gone || c->st->lost)
 		return;
+	take_all_in(c, s);
 	c->st->stats.events_remove++;
 	s->quiesce_stale = true;
 	each_chunk(c, s, start, end, forget);
@@ -379,6 +389,7 @@ void core_unmapped(struct core *c, space_id id, uint64_t start, uint64_t end)
 
 	if (!s || s->gone || c->st->lost)
 		return;
+	take_all_in(c, s);
 	c->st->stats.events_unmap++;
 	if (unmap_waits(c, s, start, end))
 		return;
@@ -395,6 +406,7 @@ void core_remapped(struct core *c, space_id id, uint64_t from, uint64_t to, uint
 
 	if (!s || s->gone || st->lost || from == to)
 		return;
+	take_all_in(c, s);
 	st->stats.events_remap++;
 	if (!ranges_overlap(c, s, to, to + bytes)) {
 		remap(c, s, &h);
@@ -507,6 +519,8 @@ void core_forked(struct core *c, space_id parent_id, space_id child_id)
 
 	if (c->st->lost)
 		return;
+	if (parent && !parent->gone)
+		take_all_in(c, parent);
 	c->st->stats.events_fork++;
 	assert(!space_find(c, child_id));
 	child = space_make(c, child_id);

@@ -116,8 +116,10 @@ static void take_some_in(struct core *c, struct space *s, struct half *half, pag
 void take_all_in(struct core *c, struct space *s)
 {
 	for (unsigned int h = 0; h < CORE_HALVES; h++)
-		while (s->half[h].moved && !c->st->lost)
+		while (s->half[h].moved && !c->st->lost) {
 			take_some_in(c, s, &s->half[h], first_of(&s->half[h].want, TAKE_PAGES));
+			core_commit(c);
+		}
 }
 
 bool take_page_in(struct core *c, struct space *s, const struct chunk *ch, unsigned int idx)

@@ -42,7 +42,7 @@ static struct space *lowest_pending(const struct core *c)
 	struct space *best = NULL;
 
 	for (struct space *s = space_first(c); s; s = space_next(c, s))
-		if (s->share_va && !s->gone && !s->populating && !space_moving(s) &&
+		if (s->share_va && !s->gone && !s->populating && !space_busy(s) &&
 		    (!best || s->share_va < best->share_va))
 			best = s;
 	return best;
