@@ -208,6 +208,7 @@ static void work(struct pager *p)
 		follow_cap(p);
 		pager_follow_servers(p);
 		processes_poll(cp);
+		aspaces_rest(cp);
 		core_observe(cp->core, cp->anon_bytes, held_bytes(cp), cp->anon_exact);
 		wake_supervisor(p);
 		tell_stall(p);

@@ -156,12 +156,9 @@ static void mend_answers(struct capture *cp, struct aspace *sp)
 
 static int adopt_agent(struct capture *cp, struct aspace *sp)
 {
-	void *ring =
-		mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, sp->agent.ring_fd, 0);
-
-	if (ring == MAP_FAILED)
+	sp->agent.ring = agent_map(sp->agent.ring_fd);
+	if (!sp->agent.ring)
 		return err_set(-errno, "an agent's ring can't be mapped: %s", strerror(errno));
-	sp->agent.ring = ring;
 	mend_ring(sp);
 	mend_answers(cp, sp);
 	return 0;
@@ -310,6 +307,7 @@ int capture_adopt(struct capture *cp)
 	messages_again(cp);
 	for (struct aspace *sp = cp->spaces; sp; sp = sp->next) {
 		cp->header->agents += sp->agent.ring != NULL;
+		cp->nr_bounces += sp->bounces;
 		uffd_wake(sp->uffd, PAGE_BYTES, USER_END - 2 * PAGE_BYTES);
 		if (sp->agent.ring && sp->pid && !sp->unproven)
 			aspace_register(cp, sp);

@@ -4,14 +4,17 @@
  * process's address space and nothing else; it does there what only that
  * address space may do to itself. This header is compiled into both sides.
  *
- * One memfd, mapped by both. The pager writes a command into a free slot,
- * sets state QUEUED and, if the agent sleeps, writes one byte to the wake
- * pipe. The agent takes commands in order (QUEUED -> RUNNING by compare and
- * swap, so that the pager may take a queued one back: the last one first, because
- * the agent waits at a slot until that is filled), answers in place, sets
- * DONE and writes to the done eventfd if the pager asked for it. End of file
- * on the wake pipe means that pager and supervisor are both gone: the agent
- * then kills the process, because nobody can answer its faults any more.
+ * One memfd, mapped by both: a page for the ring, and behind it the bounce
+ * buffer, through which pages that were moved to scratch come to the pager.
+ *
+ * The pager writes a command into a free slot, sets state QUEUED and, if the
+ * agent sleeps, writes one byte to the wake pipe. The agent takes commands in
+ * order (QUEUED -> RUNNING by compare and swap, so that the pager may take a
+ * queued one back: the last one first, because the agent waits at a slot until
+ * that is filled), answers in place, sets DONE and writes to the done eventfd
+ * if the pager asked for it. End of file on the wake pipe means that pager and
+ * supervisor are both gone: the agent then kills the process, because nobody
+ * can answer its faults any more.
  *
  * Whatever the job writes into this memory harms only the job: the pager
  * copies answers before it looks at them and checks every value.
@@ -23,10 +26,13 @@
 
 #include "client/core/types.h"
 
-#define AGENT_ABI    3U
+#define AGENT_ABI    4U
 #define AGENT_SLOTS  4U
 #define AGENT_HALVES 2U
 #define AGENT_NAME   "rmem-agent"
+
+#define AGENT_BOUNCE_BYTES (AGENT_HALVES * CHUNK_BYTES)
+#define AGENT_SHARED_BYTES (PAGE_BYTES + AGENT_BOUNCE_BYTES) /* of the memfd */
 
 enum agent_op {
 	AGENT_MOVE = 1, /* drop half B, chunk -> A[half] -> B[half] */
@@ -47,10 +53,11 @@ struct agent_cmd {
 	uint64_t va;
 	uint64_t bytes; /* AGENT_ADVISE */
 	uint32_t advice;
+	uint32_t bounce;    /* AGENT_MOVE: on to the bounce buffer; answered: they are there */
 	uint32_t overtaken; /* a MOVE answered EAGAIN: an event is unread */
 	pageset want;
 	pageset gaps;	 /* nothing is there: one MOVE may go over them */
-	pageset moved;	 /* in scratch B[half] now */
+	pageset moved;	 /* in scratch B[half] now, or the bounce buffer's half */
 	pageset busy;	 /* EBUSY: shared after fork, or pinned */
 	pageset invalid; /* EINVAL: protection, locked, another mapping */
 };
@@ -68,6 +75,7 @@ struct agent_ring {
 	uint32_t spare;
 	uint64_t scratch_a;  /* AGENT_HALVES chunks each, chunk aligned, */
 	uint64_t scratch_b;  /* registered on uffd_job / uffd_scratch */
+	uint64_t bounce;     /* AGENT_BOUNCE_BYTES */
 	uint64_t own_start;  /* all mappings made for the agent, for scans */
 	uint64_t own_end;    /* to skip and AGENT_EXIT to unmap */
 	uint64_t code_start; /* inside it; all that AGENT_EXIT leaves */

@@ -77,18 +77,28 @@ static AGENT_CODE long boot_userfaultfds(struct agent_boot *b)
 	return ret < 0 ? ret : 0;
 }
 
+static AGENT_CODE long boot_share(const struct agent_boot *b, uint64_t va, uint64_t bytes,
+				  uint64_t off)
+{
+	long ret = sys6(__NR_mmap, (long)va, (long)bytes, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_FIXED, b->fd[PASS_RING], (long)off);
+
+	if (ret < 0)
+		return ret;
+	ret = sys(__NR_madvise, va, bytes, MADV_DONTFORK, 0);
+	if (!ret)
+		ret = sys(__NR_madvise, va, bytes, MADV_DONTDUMP, 0);
+	return ret;
+}
+
 static AGENT_CODE long boot_ring(struct agent_boot *b)
 {
 	long ret;
 
 	b->step = BOOT_RING;
-	ret = sys6(__NR_mmap, (long)b->ring, PAGE_BYTES, PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_FIXED, b->fd[PASS_RING], 0);
-	if (ret < 0)
-		return ret;
-	ret = sys(__NR_madvise, b->ring, PAGE_BYTES, MADV_DONTFORK, 0);
+	ret = boot_share(b, b->ring, PAGE_BYTES, 0);
 	if (!ret)
-		ret = sys(__NR_madvise, b->ring, PAGE_BYTES, MADV_DONTDUMP, 0);
+		ret = boot_share(b, b->bounce, AGENT_BOUNCE_BYTES, PAGE_BYTES);
 	return ret;
 }
 

@@ -43,7 +43,7 @@ enum boot_step {
 struct agent_boot {
 	/* given; addresses are the process's */
 	uint64_t own_start, own_bytes;
-	uint64_t ring, scratch, scratch_bytes;
+	uint64_t ring, bounce, scratch, scratch_bytes;
 	int32_t sock, peer;
 	uint32_t nr_passed;
 	char name[16];

@@ -230,6 +230,34 @@ AGENT_CODE int32_t agent_drop(struct agent_self *self, const struct agent_cmd *c
 	return (int32_t)ret;
 }
 
+/*
+ * B to the bounce buffer, and B is empty again. What is not seen there (it may be a gap
+ * that a MOVE counted, or swapped out) must not be touched, since nobody answers a fault
+ * in scratch: then all of it stays, for the pager to look at.
+ */
+static AGENT_CODE void agent_bounce(struct agent_self *self, struct agent_cmd *cmd)
+{
+	unsigned char here[CHUNK_PAGES];
+	uint64_t b = half_va(self->ring->scratch_b, cmd);
+	uint64_t bounce = half_va(self->ring->bounce, cmd);
+	unsigned int idx, end;
+
+	cmd->bounce = 0;
+	if (sys(__NR_mincore, b, CHUNK_BYTES, here, 0))
+		return;
+	for (idx = 0; idx < CHUNK_PAGES; idx++)
+		if ((here[idx] & 1) != pageset_has(&cmd->moved, idx))
+			return;
+	for (idx = pageset_next(&cmd->moved, 0); idx < CHUNK_PAGES;
+	     idx = pageset_next(&cmd->moved, end)) {
+		uint64_t off = (uint64_t)idx << PAGE_SHIFT;
+
+		end = pageset_next_gap(&cmd->moved, idx);
+		copy_bytes(bounce + off, b + off, (uint64_t)(end - idx) << PAGE_SHIFT);
+	}
+	cmd->bounce = !agent_drop(self, cmd);
+}
+
 /* Keeps the compiler from putting two constants side by side into its own data. */
 static inline __attribute__((always_inline)) uint64_t plain(uint64_t value)
 {
@@ -300,8 +328,10 @@ AGENT_CODE void agent_move(struct agent_self *self, struct agent_cmd *cmd)
 	unsigned int idx, end;
 
 	cmd->err = agent_make_way(self, cmd);
-	if (cmd->err)
+	if (cmd->err) {
+		cmd->bounce = 0;
 		return;
+	}
 	self->used |= 1U << cmd->half;
 	self->dirty_b |= 1U << cmd->half;
 	for (idx = pageset_next(&cmd->want, 0); idx < CHUNK_PAGES;
@@ -312,5 +342,9 @@ AGENT_CODE void agent_move(struct agent_self *self, struct agent_cmd *cmd)
 	}
 	agent_taken(ring, cmd);
 	agent_stow(ring, cmd);
+	if (cmd->err)
+		cmd->bounce = 0;
+	if (cmd->bounce)
+		agent_bounce(self, cmd);
 	ring->moves++;
 }

@@ -70,6 +70,14 @@ static inline __attribute__((always_inline)) uint64_t half_va(uint64_t scratch,
 	return scratch + ((uint64_t)cmd->half << CHUNK_SHIFT);
 }
 
+static inline __attribute__((always_inline)) void copy_bytes(uint64_t to, uint64_t from,
+							     uint64_t bytes)
+{
+	uint64_t words = bytes / sizeof(uint64_t);
+
+	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+}
+
 static inline __attribute__((always_inline)) void set_run(pageset *s, unsigned int idx,
 							  unsigned int nr)
 {

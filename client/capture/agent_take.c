@@ -6,13 +6,6 @@
 #include "client/capture/agent_parts.h"
 #include "common/compat.h"
 
-static AGENT_CODE void agent_copy(uint64_t to, uint64_t from, uint64_t bytes)
-{
-	uint64_t words = bytes / sizeof(uint64_t);
-
-	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
-}
-
 /* What is locked may not leave, what may not be read is not copied: it would be a signal.
  * Both are asked before, since of a call that fails a part may be done. */
 static AGENT_CODE bool agent_take_out(struct agent_ring *ring, struct agent_cmd *cmd,
@@ -25,7 +18,7 @@ static AGENT_CODE bool agent_take_out(struct agent_ring *ring, struct agent_cmd 
 	if (sys(__NR_madvise, va, bytes, MADV_COLD, 0) ||
 	    sys(__NR_madvise, va, bytes, MADV_POPULATE_READ, 0))
 		return false;
-	agent_copy(b, va, bytes);
+	copy_bytes(b, va, bytes);
 	if (!sys(__NR_madvise, va, bytes, MADV_DONTNEED, 0)) {
 		set_run(&cmd->moved, idx, nr);
 		ring->pages += nr;

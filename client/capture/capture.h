@@ -64,7 +64,10 @@ struct aspace {
 	int not_cpu;	/* but there the pager is; -1: anywhere of them */
 	int pagemap_fd;
 	uint64_t scratch_a, scratch_b, own_start,
-		own_end; /* copied: the job may write to the ring */
+		own_end;	   /* copied: the job may write to the ring */
+	bool bounced[CORE_HALVES]; /* what was moved is in the bounce buffer, not in scratch */
+	bool bounces;		   /* the buffer may have memory */
+	uint64_t bounce_ns;	   /* when it was asked for last */
 	struct command cmd[AGENT_SLOTS];
 	unsigned int post, take; /* next to be posted, next to be answered */
 	bool drop[CORE_HALVES];	 /* half holds pages that nobody needs */
@@ -186,6 +189,7 @@ struct capture {
 	pid_t skip[6]; /* pager, private server ...: never the job's */
 	uint64_t cap_bytes;
 	struct aspace *spaces;
+	unsigned int nr_bounces; /* whose bounce buffer may have memory */
 	struct process *procs;
 	pid_t last_pid, older_pid; /* last given out at the last look and the one before */
 	unsigned int nr_running;   /* on the whole machine, all the time lately */
@@ -235,6 +239,11 @@ bool aspaces_unclaimed(const struct capture *cp); /* is one's process not known?
 int agent_post(struct aspace *sp, const struct agent_cmd *cmd);
 int agent_is_dead(const struct aspace *sp); /* 1, 0; -errno: that can't be told */
 bool agent_idle(const struct aspace *sp);
+
+/* May what the space's agent moves go on to its bounce buffer? Then that has memory until
+ * aspaces_rest() finds it unused. */
+bool aspace_may_bounce(struct capture *cp, struct aspace *sp);
+void aspaces_rest(struct capture *cp);
 
 /* Take answers of every agent and give them to the core. */
 void agents_reap(struct capture *cp);

@@ -39,21 +39,24 @@ static int open_pidfd(pid_t pid, int *out)
 	return *out < 0 ? -errno : 0;
 }
 
+struct agent_ring *agent_map(int ring_fd)
+{
+	void *at = mmap(NULL, AGENT_SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, ring_fd, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
 /* Sealed: nobody can shorten it under the pager's mapping. */
 static int make_ring(struct agent *out)
 {
 	out->ring_fd = memfd_create("rmem-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (out->ring_fd < 0)
 		return -errno;
-	if (ftruncate(out->ring_fd, PAGE_BYTES) ||
+	if (ftruncate(out->ring_fd, AGENT_SHARED_BYTES) ||
 	    fcntl(out->ring_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		return -errno;
-	out->ring = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, out->ring_fd, 0);
-	if (out->ring == MAP_FAILED) {
-		out->ring = NULL;
-		return -errno;
-	}
-	return 0;
+	out->ring = agent_map(out->ring_fd);
+	return out->ring ? 0 : -errno;
 }
 
 /* The exit signal is 0: the process's wait calls don't see this child. The
@@ -224,7 +227,7 @@ void agent_fini(struct agent *a)
 	if (a->pidfd > 0)
 		syscall(SYS_pidfd_send_signal, a->pidfd, SIGKILL, NULL, 0);
 	if (a->ring)
-		munmap(a->ring, PAGE_BYTES);
+		munmap(a->ring, AGENT_SHARED_BYTES);
 	a->ring = NULL;
 	a->pid = 0;
 	close_fd(&a->pidfd);

@@ -61,6 +61,9 @@ enum inject_refusal inject_check(pid_t pid);
 
 const char *inject_refusal_text(enum inject_refusal why);
 
+/* The memory shared with an agent: its ring, and the bounce buffer behind it. NULL with errno. */
+struct agent_ring *agent_map(int ring_fd);
+
 /* Kills the agent, unmaps the ring, closes descriptors (uffd_job too). */
 void agent_fini(struct agent *a);
 

@@ -24,7 +24,7 @@
 #include "common/base/err.h"
 #include "common/compat.h"
 
-#define OWN_BYTES    (2 * SCRATCH_BYTES + 2 * CHUNK_BYTES)
+#define OWN_BYTES    (2 * SCRATCH_BYTES + AGENT_BOUNCE_BYTES + 2 * CHUNK_BYTES)
 #define CODE_BYTES   (2 * PAGE_BYTES)
 #define STACK_BYTES  (4 * PAGE_BYTES)
 #define BUFFER_BYTES PAGE_BYTES
@@ -41,7 +41,7 @@ _Static_assert(sizeof(struct agent_boot) <= BUFFER_BYTES, "the buffer is one pag
 
 struct setup {
 	struct injection *inj;
-	uint64_t code, stack_top, buffer, ring;
+	uint64_t code, stack_top, buffer, ring, bounce;
 	int sock; /* our end of the pair */
 	struct agent_boot boot;
 };
@@ -121,6 +121,7 @@ static int reserve(struct setup *s)
 	first = ((uint64_t)at + SMALL_BYTES + CHUNK_BYTES - 1) & ~(CHUNK_BYTES - 1);
 	s->inj->scratch_a = first;
 	s->inj->scratch_b = first + SCRATCH_BYTES;
+	s->bounce = first + 2 * SCRATCH_BYTES;
 	s->code = first - SMALL_BYTES;
 	s->stack_top = s->code + CODE_BYTES + STACK_BYTES;
 	s->buffer = s->stack_top;
@@ -160,6 +161,7 @@ static int write_code(struct setup *s)
 	b->own_start = s->inj->own_start;
 	b->own_bytes = OWN_BYTES;
 	b->ring = s->ring;
+	b->bounce = s->bounce;
 	b->scratch = s->inj->scratch_a;
 	b->scratch_bytes = 2 * SCRATCH_BYTES;
 	b->nr_passed = s->inj->args->uffd_job >= 0 ? NR_PASSED : PASS_UFFD_JOB;
@@ -328,6 +330,7 @@ static void write_ring(const struct setup *s)
 	ring->target_pidfd = s->boot.fd[PASS_TARGET];
 	ring->scratch_a = s->inj->scratch_a;
 	ring->scratch_b = s->inj->scratch_b;
+	ring->bounce = s->bounce;
 	ring->own_start = s->inj->own_start;
 	ring->own_end = s->inj->own_end;
 	ring->code_start = s->code;

@@ -314,10 +314,7 @@ static void reap(struct capture *cp, struct inject_request *r)
 		return;
 	}
 	if (r->why == REFUSE_NONE) {
-		void *ring = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-				  r->agent.ring_fd, 0);
-
-		r->agent.ring = ring == MAP_FAILED ? NULL : ring;
+		r->agent.ring = agent_map(r->agent.ring_fd);
 		if (!r->agent.ring)
 			cp->fatal = "no memory for an agent";
 	}

@@ -2,6 +2,7 @@
 /* What the core asks of the job's address spaces, on a real kernel. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #include "client/capture/bpf_ages.h"
@@ -199,6 +200,7 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 		return err;
 	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
 		cmd.gaps.w[i] = ~any.w[i];
+	cmd.bounce = aspace_may_bounce(cp, sp);
 	err = agent_post(sp, &cmd);
 	if (!err)
 		sp->drop[half] = false; /* the agent empties the half itself */
@@ -217,7 +219,7 @@ static int check_scratch(const struct aspace *sp, uint64_t va, const pageset *se
 
 	while (end > first && !pageset_has(set, end - 1))
 		end--;
-	err = proc_filled(sp->pagemap_fd, va + first * PAGE_BYTES, va + end * PAGE_BYTES, &here);
+	err = proc_any(sp->pagemap_fd, va + first * PAGE_BYTES, va + end * PAGE_BYTES, &here);
 
 	for (unsigned int i = 0; !err && i < CHUNK_WORDS; i++)
 		if (set->w[i] & ~here.w[i])
@@ -237,6 +239,14 @@ static int copy_out(void *ctx, space_id id, unsigned int half, const pageset *se
 
 	if (!sp)
 		return -ESRCH;
+	if (sp->bounced[half]) {
+		const char *bounce = (const char *)sp->agent.ring + PAGE_BYTES + half * CHUNK_BYTES;
+
+		for (unsigned int i = pageset_next(set, 0); i < CHUNK_PAGES;
+		     i = pageset_next(set, i + 1))
+			memcpy(*frames++, bounce + i * PAGE_BYTES, PAGE_BYTES);
+		return 0;
+	}
 	base = sp->scratch_b + half * CHUNK_BYTES;
 	err = check_scratch(sp, base, set);
 	if (err)
@@ -265,7 +275,7 @@ static void drop(void *ctx, space_id id, unsigned int half)
 {
 	struct aspace *sp = living(ctx, id);
 
-	if (sp)
+	if (sp && !sp->bounced[half])
 		sp->drop[half] = true;
 }
 

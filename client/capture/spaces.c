@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The job's address spaces and the commands that their agents carry out. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -150,6 +151,46 @@ int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent
 	return sp->pagemap_fd < 0 ? sp->pagemap_fd : 0;
 }
 
+/* ---- bounce buffers ---- */
+
+#define BOUNCE_REST_NS 200000000ULL
+
+bool aspace_may_bounce(struct capture *cp, struct aspace *sp)
+{
+	if (!sp->bounces) {
+		if (cp->nr_bounces &&
+		    (cp->nr_bounces + 1) * AGENT_BOUNCE_BYTES > cp->cap_bytes / 16)
+			return false;
+		sp->bounces = true;
+		cp->nr_bounces++;
+	}
+	sp->bounce_ns = capture_now_ns();
+	return true;
+}
+
+static void end_bounces(struct capture *cp, struct aspace *sp)
+{
+	cp->nr_bounces -= sp->bounces;
+	sp->bounces = false;
+}
+
+void aspaces_rest(struct capture *cp)
+{
+	uint64_t now = capture_now_ns();
+
+	for (struct aspace *sp = cp->spaces; sp && cp->nr_bounces; sp = sp->next) {
+		if (!sp->bounces || sp->dead || now - sp->bounce_ns < BOUNCE_REST_NS ||
+		    !agent_idle(sp) || core_half(cp->core, sp->id, 0) != HALF_FREE ||
+		    core_half(cp->core, sp->id, 1) != HALF_FREE)
+			continue;
+		fallocate(sp->agent.ring_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE_BYTES,
+			  AGENT_BOUNCE_BYTES);
+		end_bounces(cp, sp);
+	}
+}
+
+/* ---- the end ---- */
+
 void aspace_gone(struct capture *cp, struct aspace *sp)
 {
 	int uffd = sp->uffd;
@@ -157,6 +198,7 @@ void aspace_gone(struct capture *cp, struct aspace *sp)
 	if (sp->dead)
 		return;
 	sp->dead = true;
+	end_bounces(cp, sp);
 	take_abandon(cp, sp);
 	core_space_gone(cp->core, sp->id);
 	for (unsigned int i = 0; i < AGENT_SLOTS; i++) {
@@ -268,7 +310,7 @@ static int only_what_is_there(const struct aspace *sp, const struct command *cmd
 {
 	uint64_t start = sp->scratch_b + cmd->half * CHUNK_BYTES;
 	pageset here;
-	int err = proc_filled(sp->pagemap_fd, start, start + CHUNK_BYTES, &here);
+	int err = proc_any(sp->pagemap_fd, start, start + CHUNK_BYTES, &here);
 
 	for (unsigned int i = 0; !err && i < CHUNK_WORDS; i++) {
 		moved->w[i] &= here.w[i];
@@ -312,7 +354,9 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 			log_debug("agent: a move ended early err=%d", got->err);
 		if (got->err == -EIO || !scratch_a_is_empty(sp, cmd->half))
 			cp->fatal = why_stuck(sp);
-		if (only_what_is_there(sp, cmd, &got->moved) && agent_is_dead(sp) != 1)
+		sp->bounced[cmd->half] = got->bounce;
+		if (!got->bounce && only_what_is_there(sp, cmd, &got->moved) &&
+		    agent_is_dead(sp) != 1)
 			cp->fatal = why_stuck(sp);
 		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->busy, &got->invalid,
 			   got->overtaken);
