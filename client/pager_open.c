@@ -61,12 +61,16 @@ uint64_t pager_least_cap(const struct run_config *cfg)
 	return bytes > RUN_LOCAL_MIN ? bytes : RUN_LOCAL_MIN;
 }
 
+/* Fewer pages are put in place before an agent would be awake. */
+#define PLACE_LEAST 16U
+
 static int open_core(struct pager *p)
 {
 	struct core_config cfg = {.cap_bytes = p->args->cfg->local_bytes,
 				  .max_slots = max_slots(p->args->cfg),
 				  .nr_frames = frames_for(p->args->cfg),
-				  .on_loss_sigbus = p->args->cfg->on_loss == RUN_ON_LOSS_SIGBUS};
+				  .on_loss_sigbus = p->args->cfg->on_loss == RUN_ON_LOSS_SIGBUS,
+				  .place_least = PLACE_LEAST};
 	struct core_binds binds = {.capture = &capture_real_ops,
 				   .capture_ctx = &p->capture,
 				   .env = &pager_env,

@@ -117,6 +117,8 @@ static bool awaited(const struct capture *cp, const struct aspace *sp, const str
 	switch (cmd->op) {
 	case AGENT_MOVE:
 		return core_half(cp->core, sp->id, cmd->half) == HALF_ASKED;
+	case AGENT_PLACE:
+		return core_awaits_place(cp->core, sp->id);
 	case AGENT_POPULATE:
 		return core_awaits_populate(cp->core, sp->id);
 	default:
@@ -152,6 +154,8 @@ static void mend_answers(struct capture *cp, struct aspace *sp)
 	}
 	if (core_awaits_populate(cp->core, sp->id) && !has_asked(sp, AGENT_POPULATE, 0))
 		core_populated(cp->core, sp->id, 0, -EAGAIN);
+	if (core_awaits_place(cp->core, sp->id) && !has_asked(sp, AGENT_PLACE, 0))
+		core_placed(cp->core, sp->id, &none, &none, true);
 }
 
 static int adopt_agent(struct capture *cp, struct aspace *sp)
@@ -181,6 +185,7 @@ static void bury(struct capture *cp, struct aspace *sp)
 {
 	static const pageset none;
 	bool asked[CORE_HALVES], populates = core_awaits_populate(cp->core, sp->id);
+	bool places = core_awaits_place(cp->core, sp->id);
 	struct proc_stat st;
 	int uffd = sp->uffd;
 
@@ -194,6 +199,8 @@ static void bury(struct capture *cp, struct aspace *sp)
 			core_moved(cp->core, sp->id, h, &none, &none, &none, false);
 	if (populates)
 		core_populated(cp->core, sp->id, 0, -ESRCH);
+	if (places)
+		core_placed(cp->core, sp->id, &none, &none, false);
 	core_commit(cp->core);
 	if (uffd >= 0 && (sp->dead || !uffd_alive(uffd)) && !is_in_journal(cp, sp)) {
 		sp->uffd = -1;

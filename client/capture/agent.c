@@ -99,6 +99,8 @@ static AGENT_CODE void agent_obey(struct agent_self *self, struct agent_cmd *cmd
 		cmd->moved.w[i] = cmd->busy.w[i] = cmd->invalid.w[i] = 0;
 	if (op == AGENT_MOVE)
 		agent_move(self, cmd);
+	else if (op == AGENT_PLACE)
+		agent_place(self, cmd);
 	else if (op == AGENT_TAKE)
 		agent_take(self, cmd);
 	else if (op == AGENT_POPULATE)

@@ -31,12 +31,15 @@
 #define AGENT_HALVES 2U
 #define AGENT_NAME   "rmem-agent"
 
-#define AGENT_BOUNCE_BYTES (AGENT_HALVES * CHUNK_BYTES)
+/* A chunk for each half, out; and one in. */
+#define AGENT_BOUNCE_BYTES ((AGENT_HALVES + 1) * CHUNK_BYTES)
+#define AGENT_BOUNCE_IN	   (AGENT_HALVES * CHUNK_BYTES)
 #define AGENT_SHARED_BYTES (PAGE_BYTES + AGENT_BOUNCE_BYTES) /* of the memfd */
 
 enum agent_op {
 	AGENT_MOVE = 1, /* drop half B, chunk -> A[half] -> B[half] */
 	AGENT_TAKE,	/* drop half B, copy want to B[half], MADV_DONTNEED what was copied */
+	AGENT_PLACE,	/* bounce buffer to spare pages of B, and from there to the chunk */
 	AGENT_POPULATE, /* MADV_POPULATE_WRITE of want, page runs */
 	AGENT_DROP,	/* MADV_DONTNEED of half B */
 	AGENT_ADVISE,	/* madvise(va, bytes, advice) */
@@ -54,11 +57,13 @@ struct agent_cmd {
 	uint64_t bytes; /* AGENT_ADVISE */
 	uint32_t advice;
 	uint32_t bounce;    /* AGENT_MOVE: on to the bounce buffer; answered: they are there */
+	uint32_t keep;	    /* and what is in B stays there, to spare for AGENT_PLACE */
+	uint32_t spare;	    /* answered: pages to spare */
 	uint32_t overtaken; /* a MOVE answered EAGAIN: an event is unread */
 	pageset want;
 	pageset gaps;	 /* nothing is there: one MOVE may go over them */
-	pageset moved;	 /* in scratch B[half] now, or the bounce buffer's half */
-	pageset busy;	 /* EBUSY: shared after fork, or pinned */
+	pageset moved;	 /* in scratch B[half] now, or the bounce buffer's half; placed */
+	pageset busy;	 /* EBUSY: shared after fork, or pinned; EEXIST: to be placed */
 	pageset invalid; /* EINVAL: protection, locked, another mapping */
 };
 

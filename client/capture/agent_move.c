@@ -30,9 +30,8 @@ static AGENT_CODE long agent_probe(int uffd, uint64_t va)
 	return ret == -EAGAIN ? ret : -EINVAL;
 }
 
-/* Pages moved, or -errno when not one was. */
-static AGENT_CODE long agent_uffd_move(int uffd, uint64_t dst, uint64_t src, unsigned int nr,
-				       uint64_t mode)
+AGENT_CODE long agent_uffd_move(int uffd, uint64_t dst, uint64_t src, unsigned int nr,
+				uint64_t mode)
 {
 	struct uffdio_move m = {
 		.dst = dst,
@@ -47,8 +46,7 @@ static AGENT_CODE long agent_uffd_move(int uffd, uint64_t dst, uint64_t src, uns
 	return ret < 0 ? ret : -EIO;
 }
 
-/* Is a page mapped at @va? Touches nothing. */
-static AGENT_CODE bool agent_has_page(uint64_t va)
+AGENT_CODE bool agent_has_page(uint64_t va)
 {
 	unsigned char here = 0;
 
@@ -218,12 +216,20 @@ static AGENT_CODE void agent_stow(struct agent_ring *ring, struct agent_cmd *cmd
 		cmd->err = -EIO;
 }
 
+static AGENT_CODE void forget_spare(struct agent_self *self, unsigned int half)
+{
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
+		self->spare[half].w[i] = 0;
+	self->nr_spare[half] = 0;
+}
+
 AGENT_CODE int32_t agent_drop(struct agent_self *self, const struct agent_cmd *cmd)
 {
 	long ret;
 
 	if (!(self->dirty_b & 1U << cmd->half))
 		return 0;
+	forget_spare(self, cmd->half);
 	ret = sys(__NR_madvise, half_va(self->ring->scratch_b, cmd), CHUNK_BYTES, MADV_DONTNEED, 0);
 	if (!ret)
 		self->dirty_b &= ~(1U << cmd->half);
@@ -231,16 +237,16 @@ AGENT_CODE int32_t agent_drop(struct agent_self *self, const struct agent_cmd *c
 }
 
 /*
- * B to the bounce buffer, and B is empty again. What is not seen there (it may be a gap
- * that a MOVE counted, or swapped out) must not be touched, since nobody answers a fault
- * in scratch: then all of it stays, for the pager to look at.
+ * B to the bounce buffer, and B is empty again, or all to spare. What is not seen there (it
+ * may be a gap that a MOVE counted, or swapped out) must not be touched, since nobody answers
+ * a fault in scratch: then all of it stays, for the pager to look at.
  */
 static AGENT_CODE void agent_bounce(struct agent_self *self, struct agent_cmd *cmd)
 {
 	unsigned char here[CHUNK_PAGES];
 	uint64_t b = half_va(self->ring->scratch_b, cmd);
 	uint64_t bounce = half_va(self->ring->bounce, cmd);
-	unsigned int idx, end;
+	unsigned int idx, next, nr = 0;
 
 	cmd->bounce = 0;
 	if (sys(__NR_mincore, b, CHUNK_BYTES, here, 0))
@@ -248,14 +254,18 @@ static AGENT_CODE void agent_bounce(struct agent_self *self, struct agent_cmd *c
 	for (idx = 0; idx < CHUNK_PAGES; idx++)
 		if ((here[idx] & 1) != pageset_has(&cmd->moved, idx))
 			return;
-	for (idx = pageset_next(&cmd->moved, 0); idx < CHUNK_PAGES;
-	     idx = pageset_next(&cmd->moved, end)) {
+	for (idx = pageset_next(&cmd->moved, 0); idx < CHUNK_PAGES; idx = next, nr++) {
 		uint64_t off = (uint64_t)idx << PAGE_SHIFT;
 
-		end = pageset_next_gap(&cmd->moved, idx);
-		copy_bytes(bounce + off, b + off, (uint64_t)(end - idx) << PAGE_SHIFT);
+		next = pageset_next(&cmd->moved, idx + 1);
+		page_prefetch((const void *)(b + ((uint64_t)next << PAGE_SHIFT)));
+		copy_bytes(bounce + off, b + off, PAGE_BYTES);
 	}
-	cmd->bounce = !agent_drop(self, cmd);
+	if (cmd->keep) {
+		self->spare[cmd->half] = cmd->moved;
+		self->nr_spare[cmd->half] = nr;
+	}
+	cmd->bounce = cmd->keep || !agent_drop(self, cmd);
 }
 
 /* Keeps the compiler from putting two constants side by side into its own data. */
@@ -302,6 +312,7 @@ static AGENT_CODE int32_t agent_make_way(struct agent_self *self, const struct a
 		return 0;
 	if (pageset_next_gap(&cmd->want, 0) < CHUNK_PAGES)
 		return agent_drop(self, cmd);
+	forget_spare(self, cmd->half);
 	ret = agent_renew(ring->uffd_scratch, half_va(ring->scratch_b, cmd));
 	if (!ret)
 		ret = agent_renew(ring->uffd_job, half_va(ring->scratch_a, cmd));
@@ -332,6 +343,7 @@ AGENT_CODE void agent_move(struct agent_self *self, struct agent_cmd *cmd)
 		cmd->bounce = 0;
 		return;
 	}
+	self->last_half = cmd->half;
 	self->used |= 1U << cmd->half;
 	self->dirty_b |= 1U << cmd->half;
 	for (idx = pageset_next(&cmd->want, 0); idx < CHUNK_PAGES;
@@ -346,5 +358,6 @@ AGENT_CODE void agent_move(struct agent_self *self, struct agent_cmd *cmd)
 		cmd->bounce = 0;
 	if (cmd->bounce)
 		agent_bounce(self, cmd);
+	cmd->spare = self->nr_spare[0] + self->nr_spare[1];
 	ring->moves++;
 }

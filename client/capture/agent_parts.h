@@ -24,8 +24,11 @@
 /* The agent's own knowledge, on its stack, where the pager can't reach it. */
 struct agent_self {
 	struct agent_ring *ring;
-	uint32_t dirty_b; /* halves of B that hold pages */
-	uint32_t used;	  /* halves that may have page tables below the chunk */
+	uint32_t dirty_b;	     /* halves of B that hold pages */
+	uint32_t used;		     /* halves that may have page tables below the chunk */
+	pageset spare[AGENT_HALVES]; /* pages of B that hold nothing */
+	uint32_t nr_spare[AGENT_HALVES];
+	uint32_t last_half; /* that pages were moved to */
 };
 
 static inline __attribute__((always_inline)) long sys6(long nr, long a, long b, long c, long d,
@@ -54,8 +57,20 @@ AGENT_SHARED _Noreturn void agent_loop(struct agent_ring *ring);
 /* AGENT_MOVE: job to scratch A to scratch B; the answer is in @cmd. */
 AGENT_SHARED void agent_move(struct agent_self *self, struct agent_cmd *cmd);
 
+/* Pages moved, or -errno when not one was. */
+AGENT_SHARED long agent_uffd_move(int uffd, uint64_t dst, uint64_t src, unsigned int nr,
+				  uint64_t mode);
+
+/* Is a page mapped at @va? Touches nothing. */
+AGENT_SHARED bool agent_has_page(uint64_t va);
+
 /* AGENT_DROP: empties the half of B. 0 or -errno. */
 AGENT_SHARED int32_t agent_drop(struct agent_self *self, const struct agent_cmd *cmd);
+
+/* ---- agent_place.c: and come back ---- */
+
+/* AGENT_PLACE: from the bounce buffer to the chunk, as far as there are pages to spare. */
+AGENT_SHARED void agent_place(struct agent_self *self, struct agent_cmd *cmd);
 
 /* ---- agent_take.c: and where there is no MOVE ---- */
 

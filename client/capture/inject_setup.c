@@ -25,7 +25,7 @@
 #include "common/compat.h"
 
 #define OWN_BYTES    (2 * SCRATCH_BYTES + AGENT_BOUNCE_BYTES + 2 * CHUNK_BYTES)
-#define CODE_BYTES   (2 * PAGE_BYTES)
+#define CODE_BYTES   (3 * PAGE_BYTES)
 #define STACK_BYTES  (4 * PAGE_BYTES)
 #define BUFFER_BYTES PAGE_BYTES
 #define RING_BYTES   PAGE_BYTES

@@ -20,6 +20,11 @@
 /* How old the list of pages that must stay may be. */
 #define KEEP_NS 1000000ULL
 
+/* Who had nothing put in place by its agent for this long keeps no pages for it, */
+#define SPARE_NS 200000000ULL
+/* nor where these are more than a sixteenth of the cap. */
+#define SPARE_BYTES (AGENT_HALVES * CHUNK_BYTES)
+
 static struct aspace *living(void *ctx, space_id id)
 {
 	struct aspace *sp = aspace_find(ctx, id);
@@ -108,6 +113,17 @@ static int refresh_keep(struct aspace *sp)
 	return err;
 }
 
+/* Less those that must stay. */
+static int leave_keep(struct aspace *sp, uint64_t chunk_va, pageset *set)
+{
+	int err = refresh_keep(sp);
+
+	for (size_t i = 0; !err && i < sp->nr_keep; i++)
+		if (sp->keep[i] >= chunk_va && sp->keep[i] < chunk_va + CHUNK_BYTES)
+			pageset_del(set, (unsigned int)((sp->keep[i] - chunk_va) >> PAGE_SHIFT));
+	return err;
+}
+
 static int scan(void *ctx, space_id id, uint64_t chunk_va, bool movable, pageset *out)
 {
 	struct aspace *sp = living(ctx, id);
@@ -122,13 +138,7 @@ static int scan(void *ctx, space_id id, uint64_t chunk_va, bool movable, pageset
 	err = proc_present(sp->pagemap_fd, chunk_va, chunk_va + CHUNK_BYTES, out);
 	if (err || !movable)
 		return err;
-	err = refresh_keep(sp);
-	if (err)
-		return err;
-	for (size_t i = 0; i < sp->nr_keep; i++)
-		if (sp->keep[i] >= chunk_va && sp->keep[i] < chunk_va + CHUNK_BYTES)
-			pageset_del(out, (unsigned int)((sp->keep[i] - chunk_va) >> PAGE_SHIFT));
-	return 0;
+	return leave_keep(sp, chunk_va, out);
 }
 
 static int ages(void *ctx, space_id id, uint64_t chunk_va, pageset *young)
@@ -195,12 +205,16 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 	 * long as the next fault, and then they would never go. */
 	if (!cp->has_move)
 		return can_move(ctx, id) ? take_begin(cp, sp, half, chunk_va, want) : -EAGAIN;
-	err = proc_any(sp->pagemap_fd, chunk_va, chunk_va + CHUNK_BYTES, &any);
+	err = leave_keep(sp, chunk_va, &cmd.want); /* threads may have begun since scan() */
+	if (!err)
+		err = proc_any(sp->pagemap_fd, chunk_va, chunk_va + CHUNK_BYTES, &any);
 	if (err)
 		return err;
 	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
 		cmd.gaps.w[i] = ~any.w[i];
 	cmd.bounce = aspace_may_bounce(cp, sp);
+	cmd.keep = cmd.bounce && sp->place_ns && capture_now_ns() - sp->place_ns < SPARE_NS &&
+		   SPARE_BYTES <= cp->cap_bytes / 16;
 	err = agent_post(sp, &cmd);
 	if (!err)
 		sp->drop[half] = false; /* the agent empties the half itself */
@@ -279,6 +293,31 @@ static void drop(void *ctx, space_id id, unsigned int half)
 		sp->drop[half] = true;
 }
 
+/* What the agent has pages to spare for. Who faulted meanwhile waits for it, and may well for
+ * one of these pages. */
+static int place(void *ctx, space_id id, uint64_t chunk_va, pageset *want, const void *const *bytes)
+{
+	struct agent_cmd cmd = {.op = AGENT_PLACE, .va = chunk_va};
+	struct aspace *sp = living(ctx, id);
+	struct capture *cp = ctx;
+	unsigned int n = 0;
+	char *in;
+
+	if (!sp || !sp->agent.ring || !cp->has_move)
+		return -ESRCH;
+	sp->place_ns = capture_now_ns();
+	if (!sp->spare || !aspace_may_bounce(cp, sp))
+		return -EAGAIN;
+	in = (char *)sp->agent.ring + PAGE_BYTES + AGENT_BOUNCE_IN;
+	for (unsigned int i = pageset_next(want, 0); i < CHUNK_PAGES && n < sp->spare;
+	     i = pageset_next(want, i + 1)) {
+		memcpy(in + i * PAGE_BYTES, bytes[n++], PAGE_BYTES);
+		pageset_add(&cmd.want, i);
+	}
+	*want = cmd.want;
+	return agent_post(sp, &cmd);
+}
+
 static int populate(void *ctx, space_id id, uint64_t chunk_va, const pageset *want)
 {
 	struct agent_cmd cmd = {.op = AGENT_POPULATE, .va = chunk_va, .want = *want};
@@ -345,6 +384,7 @@ const struct capture_ops capture_real_ops = {
 	.fill = fill,
 	.fill_zero = fill_zero,
 	.move = move,
+	.place = place,
 	.ages = ages,
 	.age = age,
 	.next_present = next_present,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "client/capture/capture.h"
+#include "client/capture/fast.h"
 #include "client/capture/proc.h"
 #include "client/capture/take.h"
 #include "common/base/log.h"
@@ -186,6 +187,7 @@ void aspaces_rest(struct capture *cp)
 		fallocate(sp->agent.ring_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE_BYTES,
 			  AGENT_BOUNCE_BYTES);
 		end_bounces(cp, sp);
+		sp->drop[0] = sp->drop[1] = sp->spare;
 	}
 }
 
@@ -212,6 +214,8 @@ void aspace_gone(struct capture *cp, struct aspace *sp)
 			core_moved(cp->core, sp->id, cmd->half, &none, &none, &none, false);
 		if (cmd->op == AGENT_POPULATE)
 			core_populated(cp->core, sp->id, cmd->va, -ESRCH);
+		if (cmd->op == AGENT_PLACE)
+			core_placed(cp->core, sp->id, &none, &none, false);
 	}
 	epoll_ctl(cp->epoll_fd, EPOLL_CTL_DEL, uffd, NULL);
 	sp->uffd = -1; /* first: its number may soon be another's, and somebody take over */
@@ -342,6 +346,21 @@ static const char *why_stuck(const struct aspace *sp)
 	return seen.locked ? REASON_ALL_LOCKED : "a page is stuck in scratch";
 }
 
+/* Who waits for one of them by other means than a message must hear of it. */
+static void placed(struct capture *cp, struct aspace *sp, const struct command *cmd,
+		   const struct agent_cmd *got)
+{
+	unsigned int end;
+
+	core_placed(cp->core, sp->id, &got->moved, &got->busy, got->overtaken);
+	for (unsigned int i = pageset_next(&got->moved, 0); i < CHUNK_PAGES;
+	     i = pageset_next(&got->moved, end)) {
+		end = pageset_next_gap(&got->moved, i);
+		fast_answered(cp, sp->id, cmd->va + i * PAGE_BYTES, end - i);
+	}
+	fast_note(cp, sp->id, cmd->va);
+}
+
 static void answered(struct capture *cp, struct aspace *sp, const struct command *cmd,
 		     struct agent_cmd *got)
 {
@@ -355,6 +374,7 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 		if (got->err == -EIO || !scratch_a_is_empty(sp, cmd->half))
 			cp->fatal = why_stuck(sp);
 		sp->bounced[cmd->half] = got->bounce;
+		sp->spare = got->spare;
 		if (!got->bounce && only_what_is_there(sp, cmd, &got->moved) &&
 		    agent_is_dead(sp) != 1)
 			cp->fatal = why_stuck(sp);
@@ -368,10 +388,15 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 			cp->fatal = "what an agent took is not in scratch";
 		take_answered(cp, sp, cmd, got);
 		break;
+	case AGENT_PLACE:
+		sp->spare = got->spare;
+		placed(cp, sp, cmd, got);
+		break;
 	case AGENT_POPULATE:
 		core_populated(cp->core, sp->id, cmd->va, got->err);
 		break;
 	case AGENT_DROP:
+		sp->spare = 0;
 		break;
 	default:
 		break;

@@ -52,6 +52,8 @@ static bool expect(struct core *c, const struct space *s, uint64_t va, bool *mar
 	bool may = *marker;
 
 	*marker = false;
+	if (r && page_placing(c, ch, page_idx(va)))
+		return true;
 	switch (r ? (enum rec_state)r->state : REC_NONE) {
 	case REC_REMOTE:
 		if (!slot_is_written(c, r->slot))

@@ -66,6 +66,15 @@ struct capture_ops {
 	int (*move)(void *ctx, space_id sp, unsigned int half, uint64_t chunk_va,
 		    const pageset *want);
 
+	/* Ask the space's agent to put @bytes[i], i counting the members of @want in order,
+	 * into the missing pages @want of the chunk, or the first of them: @want says
+	 * afterwards which. A fill that is answered later, by core_placed(), exactly once,
+	 * also when the space dies. The bytes are copied before this returns. Until the
+	 * answer no message of the space is read. 0 or -errno: it can't be asked now.
+	 * Optional. */
+	int (*place)(void *ctx, space_id sp, uint64_t chunk_va, pageset *want,
+		     const void *const *bytes);
+
 	/* Copy the pages @set out of scratch half @half into frames[i], i
 	 * counting the members of @set in order. Synchronous. 0 or -ESRCH. */
 	int (*copy_out)(void *ctx, space_id sp, unsigned int half, const pageset *set,

@@ -210,6 +210,22 @@ static void check_chunk(const struct core *c, const struct space *s, const struc
 	assert(nr == ch->nr_recs);
 }
 
+/* What is put in place by the agent stands by meanwhile. Returns how many pages. */
+static unsigned int check_place(const struct core *c, const struct space *s)
+{
+	const struct chunk *ch = at(c, s->place.chunk);
+	const pageset *want = &s->place.want;
+
+	assert(s->place.busy || !pageset_count(want));
+	for (unsigned int i = pageset_next(want, 0); i < CHUNK_PAGES;
+	     i = pageset_next(want, i + 1)) {
+		enum rec_state st = (enum rec_state)chunk_rec(c, ch, i)->state;
+
+		assert(st == REC_STANDBY || st == REC_REMOTE);
+	}
+	return pageset_count(want);
+}
+
 static uint64_t away(const uint64_t *recs)
 {
 	return recs[REC_STANDBY] + recs[REC_REMOTE] + recs[REC_FETCHING];
@@ -236,6 +252,7 @@ void core_check(const struct core *c)
 {
 	const struct state *st = c->st;
 	uint64_t uses = 0, refs = 0, removed, slots = 0, recs[REC_STATES] = {0}, others;
+	uint64_t placing = 0;
 
 	for (struct space *s = space_first(c); s; s = space_next(c, s)) {
 		removed = 0;
@@ -246,9 +263,11 @@ void core_check(const struct core *c)
 			check_chunk(c, s, ch, &uses, recs);
 			removed += pageset_count(&ch->removed);
 		}
+		placing += check_place(c, s);
 		assert(removed == s->removed_pages);
 		assert(away(recs) - others == s->stats.pages_away);
 	}
+	assert(placing == st->placing_pages);
 	assert(!memcmp(recs, st->stats.records, sizeof(recs)));
 	for (uint32_t i = 0; i < st->cfg.nr_frames; i++)
 		uses += c->frames[i].has_slot;

@@ -69,6 +69,7 @@ struct core_config {
 	uint32_t nr_frames;  /* standby frames, PAGE_BYTES each */
 	uint64_t max_slots;  /* that the store may ever have: core_join(); 0: no more than now */
 	bool on_loss_sigbus; /* poison single pages instead of stopping the job */
+	unsigned int place_least; /* pages of a chunk that are worth asking an agent to place */
 };
 
 struct core_binds {
@@ -130,8 +131,9 @@ int core_open(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
  * core_commit() is taken back, and what was in flight to the store is asked for anew.
  * The store has nothing in flight. Then, before core_run():
  *  - whoever waits for a fault must be woken, in all spaces: what waited here is forgotten;
- *  - moves and populates of which core_half() and core_awaits_populate() tell are
- *    answered, also those that no agent was told of, and no others;
+ *  - moves, populates and places of which core_half(), core_awaits_populate() and
+ *    core_awaits_place() tell are answered, also those that no agent was told of, and no
+ *    others;
  *  - spaces of which the core does not know (core_space_known()) are added, those that
  *    ended are said to be gone, and for those that have one, core_agent_ready();
  *  - events that were read and not given in (core_marked()) are given in.
@@ -149,6 +151,7 @@ enum core_half {
 };
 enum core_half core_half(const struct core *c, space_id sp, unsigned int half);
 bool core_awaits_populate(const struct core *c, space_id sp);
+bool core_awaits_place(const struct core *c, space_id sp);
 bool core_in_doubt(const struct core *c); /* what was being filled is not settled yet */
 bool core_space_known(const struct core *c, space_id sp);
 
@@ -265,6 +268,9 @@ void core_forked(struct core *c, space_id parent, space_id child);
  * @overtaken: an event arrived, the rest of the command was not carried out. */
 void core_moved(struct core *c, space_id sp, unsigned int half, const pageset *moved,
 		const pageset *busy, const pageset *invalid, bool overtaken);
+/* What place() was asked for: @placed is there now, @present was there already. */
+void core_placed(struct core *c, space_id sp, const pageset *placed, const pageset *present,
+		 bool overtaken);
 void core_populated(struct core *c, space_id sp, uint64_t chunk_va, int err);
 void core_quiesced(struct core *c, space_id sp, bool done); /* @done false: not now */
 

@@ -13,6 +13,7 @@
 #define SCANS_A_RUN 8U /* some 8 us each: whoever faults meanwhile waits for them */
 #define RESWEEP_NS  100000000ULL
 #define STUCK_NS    5000000000ULL
+#define PLAN_NS	    1000000ULL /* a plan is good for so long: which pages must stay may change */
 
 static uint64_t anon_cap(const struct core *c)
 {
@@ -160,7 +161,13 @@ static void check_stuck(struct core *c)
 		core_lost(c, LOSS_CAP, (space_id){0}, 0, -ENOMEM);
 }
 
-/* Ask for what was planned in the run before. True: it is on its way. */
+static bool is_fresh(const struct core *c)
+{
+	return c->b.env->now_ns(c->b.env_ctx) - c->plan.since_ns < PLAN_NS;
+}
+
+/* Ask for what was planned in the run before. True: it is on its way. Else it was in vain,
+ * or waits for its moment. */
 static bool evict_planned(struct core *c)
 {
 	struct space *s = space_find(c, c->plan.space);
@@ -172,7 +179,11 @@ static bool evict_planned(struct core *c)
 		ch = chunk_make(c, s, c->plan.va); /* its own may have been tidied away */
 		nr = ch ? chunk_move(c, s, ch) : -ENOMEM;
 		moves = nr > 0;
-		if (nr < 0 && nr != -EAGAIN)
+		if (nr == -EBUSY && is_fresh(c)) {
+			chunk_tidy(c, ch);
+			return false;
+		}
+		if (nr < 0 && nr != -EAGAIN && nr != -EBUSY)
 			check_stuck(c);
 		if (moves && c->plan.swept)
 			s->sweep_va = ch->va + CHUNK_BYTES;
@@ -219,6 +230,8 @@ bool evict_run(struct core *c)
 		c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);
 	if (c->plan.va && evict_planned(c))
 		return true;
+	if (c->plan.va)
+		return false;
 	if (!evict_target_bytes(c) || !frames_for_bulk(c) || c->st->lost)
 		return false;
 	evict_made(c);

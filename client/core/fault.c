@@ -16,7 +16,8 @@ static uint64_t now_ns(const struct core *c)
 
 bool cap_allows(const struct core *c, const struct space *s, uint32_t tid, uint64_t pages)
 {
-	int64_t after = c->st->local_anon + (int64_t)(pages * PAGE_BYTES);
+	uint64_t coming = pages + c->st->placing_pages;
+	int64_t after = c->st->local_anon + (int64_t)(coming * PAGE_BYTES);
 
 	/* A space that nothing can leave is reported, not held. An agent that
 	 * makes pages exclusive must not wait for room, since it makes room; nor
@@ -217,6 +218,21 @@ static void installed(struct core *c, struct space *s, struct chunk *ch, uint32_
 			 soft ? &c->st->stats.faults_soft : &c->st->stats.faults_remote);
 }
 
+void page_placed(struct core *c, struct space *s, struct chunk *ch, unsigned int idx)
+{
+	struct rec *r = chunk_rec(c, ch, idx);
+
+	if (r->state == REC_STANDBY) {
+		installed(c, s, ch, (uint32_t)r->frame);
+		return;
+	}
+	assert(r->state == REC_REMOTE); /* its frame was taken for another */
+	if (slots_scarce(c))
+		rec_give_slot_up(c, r);
+	rec_set(c, ch, idx, r->has_slot ? REC_RESIDENT : REC_NONE);
+	page_filled(c, s, ch, idx, 1, WAY_BACK);
+}
+
 unsigned int frames_install(struct core *c, uint32_t f, unsigned int nr)
 {
 	struct chunk *ch = at(c, c->frames[f].chunk);
@@ -246,7 +262,8 @@ int frame_install(struct core *c, uint32_t f)
 
 	if (c->st->lost)
 		return -EPIPE;
-	if (cap_allows(c, s, tid, 1) && !s->nr_held && !chunk_moving(c, ch)) {
+	if (cap_allows(c, s, tid, 1) && !s->nr_held && !chunk_moving(c, ch) &&
+	    !page_placing(c, ch, idx)) {
 		undo_filling(c, f, 1);
 		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, frame_bytes(c, f), &done);
 	}
@@ -300,7 +317,7 @@ bool fetch(struct core *c, struct chunk *ch, unsigned int idx, const struct wait
 	struct frame *fr;
 	uint32_t f;
 
-	if (!slot_is_written(c, r->slot) || slot_is_lost(c, r->slot))
+	if (!slot_is_written(c, r->slot) || slot_is_lost(c, r->slot) || page_placing(c, ch, idx))
 		return false;
 	f = frame_get(c, !w);
 	if (f == NO_FRAME)
@@ -448,7 +465,7 @@ static void fault_try(struct core *c, const struct waiting *w)
 		return;
 	}
 	ch = chunk_find(c, s, w->va);
-	if (ch && chunk_moving(c, ch)) {
+	if (ch && (chunk_moving(c, ch) || page_placing(c, ch, page_idx(w->va)))) {
 		wait_in_line(c, w);
 		return;
 	}

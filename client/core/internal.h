@@ -97,6 +97,13 @@ struct half {
 	unsigned int taken; /* copied out: as long as others are not, scratch has it too */
 };
 
+/* What the agent is to put in place. */
+struct place {
+	bool busy;
+	ref chunk; /* none while busy: its space is gone */
+	pageset want;
+};
+
 struct space {
 	space_id id;
 	ref hash_next;
@@ -118,6 +125,8 @@ struct space {
 	uint64_t share_va;	/* chunk to be made exclusive, or 0: */
 	pageset share;		/* these pages of it */
 	struct half half[CORE_HALVES];
+	uint8_t turn; /* of the halves, the one to be used next */
+	struct place place;
 	struct core_space_stats stats;
 };
 
@@ -175,16 +184,17 @@ struct state {
 	uint32_t nr_held;
 	uint32_t nr_waiting, waiting_head;
 	uint64_t fill_seq;
-	uint64_t fetch_ns;     /* mean of late of what a thread waits for a page from the store */
-	int64_t local_anon;    /* last measured, plus fills, minus drops */
-	uint64_t moving_pages; /* asked for, or in scratch */
-	uint32_t nr_moved;     /* halves that hold what is to be copied out */
-	uint64_t stuck_pages;  /* refused since all was last set to be swept again */
-	uint64_t no_memory_ns; /* since when the kernel has none; 0: a fault was answered since */
-	uint64_t moved_ns;     /* when something last left, or nobody waited for it */
-	uint64_t swept_ns;     /* when all spaces were last set to be swept again */
-	uint64_t mark;	       /* the driver's: core_mark() */
-	uint64_t layout;       /* bytes before the heap, as core_open() placed them */
+	uint64_t fetch_ns;	/* mean of late of what a thread waits for a page from the store */
+	int64_t local_anon;	/* last measured, plus fills, minus drops */
+	uint64_t moving_pages;	/* asked for, or in scratch */
+	uint64_t placing_pages; /* agents are to put in place */
+	uint32_t nr_moved;	/* halves that hold what is to be copied out */
+	uint64_t stuck_pages;	/* refused since all was last set to be swept again */
+	uint64_t no_memory_ns;	/* since when the kernel has none; 0: a fault was answered since */
+	uint64_t moved_ns;	/* when something last left, or nobody waited for it */
+	uint64_t swept_ns;	/* when all spaces were last set to be swept again */
+	uint64_t mark;		/* the driver's: core_mark() */
+	uint64_t layout;	/* bytes before the heap, as core_open() placed them */
 	uint32_t doubt_f, nr_doubts; /* takeover.c: the job may have these frames' pages */
 	bool lost;
 };
@@ -201,7 +211,7 @@ struct core {
 	struct space *heir; /* being made by core_forked() */
 	struct {	    /* evict.c: what is to be moved next; va 0: nothing */
 		space_id space;
-		uint64_t va;
+		uint64_t va, since_ns;
 		bool some_stay, swept;
 		pageset want;
 	} plan;
@@ -323,8 +333,8 @@ void chunk_unremove(struct core *c, struct chunk *ch, unsigned idx, unsigned nr)
 struct space *space_find(const struct core *c, space_id id);
 struct space *space_first(const struct core *c);
 struct space *space_next(const struct core *c, const struct space *s);
-bool space_busy(const struct space *s);	  /* a half is in use */
-bool space_moving(const struct space *s); /* the agent is at one */
+bool space_busy(const struct space *s);	  /* the agent is at work, or a half is in use */
+bool space_moving(const struct space *s); /* the agent moves or places pages */
 /* The agent is at it: nothing may be put into the chunk, not even beside what it
  * takes. */
 bool chunk_moving(const struct core *c, const struct chunk *ch);
@@ -354,9 +364,21 @@ int frame_install(struct core *c, uint32_t f);
  * how many are done. What refuses is tried alone. */
 unsigned int frames_install(struct core *c, uint32_t f, unsigned int nr);
 
+/* The page is in the job: its agent has put it there. */
+void page_placed(struct core *c, struct space *s, struct chunk *ch, unsigned int idx);
+
 /* Have a page read that is at the store; for @w, or ahead of any fault. False:
  * not now. */
 bool fetch(struct core *c, struct chunk *ch, unsigned int idx, const struct waiting *w);
+
+/* ---- place.c: put in place by the agent ---- */
+bool chunk_placing(const struct core *c, const struct chunk *ch);
+bool page_placing(const struct core *c, const struct chunk *ch, unsigned int idx);
+
+/* Ask the agent to put @nr pages of a chunk in place, which these frames hold, less those
+ * that are waited for. Returns how many are left for the caller to put there, which are the
+ * first in @frame then. Commits. */
+unsigned int frames_place(struct core *c, uint32_t *frame, unsigned int nr);
 
 /* ---- ahead.c: what the policy expects ---- */
 unsigned int ahead_zeros(struct core *c, struct space *s, const struct waiting *w);
@@ -387,7 +409,8 @@ bool space_can_move(struct core *c, struct space *s); /* asks for an agent, if i
  * -errno: not now. @all_of_it: whatever the policy says. */
 int chunk_plan(struct core *c, struct space *s, struct chunk *ch, bool all_of_it);
 
-/* Pages that are now on their way, of those that were planned; -errno: not now. */
+/* Pages that are now on their way, of those that were planned; -errno: not now. -EBUSY:
+ * messages come first, or the agent is putting pages there. */
 int chunk_move(struct core *c, struct space *s, struct chunk *ch);
 
 /* ---- take_in.c ---- */

@@ -6,7 +6,7 @@
  */
 #include "client/core/internal.h"
 
-#define IO_BATCH   64U
+#define IO_BATCH   128U
 #define IO_HURRIED 8U /* written at once while somebody waits for a page: it may be there soon */
 #define IO_RETRIES 8U
 
@@ -258,7 +258,7 @@ static unsigned int row(const struct core *c, const uint32_t *frame, unsigned in
 
 /* In rows: a reader that met each page a moment too early would be woken for
  * each. */
-static void install(struct core *c, const uint32_t *frame, unsigned int nr)
+static void install_rows(struct core *c, const uint32_t *frame, unsigned int nr)
 {
 	while (nr) {
 		unsigned int n = row(c, frame, nr);
@@ -268,6 +268,19 @@ static void install(struct core *c, const uint32_t *frame, unsigned int nr)
 			frame_install(c, frame[0]);
 			n = 1;
 		}
+		frame += n;
+		nr -= n;
+	}
+}
+
+static void install(struct core *c, uint32_t *frame, unsigned int nr)
+{
+	while (nr) {
+		unsigned int n = 1;
+
+		while (n < nr && c->frames[frame[n]].chunk.v == c->frames[frame[0]].chunk.v)
+			n++;
+		install_rows(c, frame, frames_place(c, frame, n));
 		frame += n;
 		nr -= n;
 	}

@@ -5,11 +5,15 @@
  */
 #include "client/core/internal.h"
 
+/* By turns: what the agent has to spare is in them, until they are used again. */
 static struct half *free_half(struct space *s)
 {
-	for (unsigned int h = 0; h < CORE_HALVES; h++)
-		if (!s->half[h].busy)
-			return &s->half[h];
+	for (unsigned int n = 0; n < CORE_HALVES; n++) {
+		struct half *half = &s->half[(s->turn + n) % CORE_HALVES];
+
+		if (!half->busy)
+			return half;
+	}
 	return NULL;
 }
 
@@ -135,20 +139,38 @@ static void stays(struct core *c, struct chunk *ch, bool some)
 		chunk_queue(c, ch, false);
 }
 
+/* Of these those that are there, and could be moved. It costs most, and comes last: what is
+ * kept need not be looked up. */
+static int only_present(const struct core *c, const struct space *s, const struct chunk *ch,
+			pageset *set)
+{
+	pageset here;
+	int err;
+
+	if (!pageset_count(set))
+		return 0;
+	err = c->b.capture->scan(c->b.capture_ctx, s->id, ch->va, true, &here);
+	for (unsigned int i = 0; !err && i < CHUNK_WORDS; i++)
+		set->w[i] &= here.w[i];
+	return err;
+}
+
 int chunk_plan(struct core *c, struct space *s, struct chunk *ch, bool all_of_it)
 {
 	bool some_stay = false;
 	pageset want;
 	int err;
 
-	if (!c->b.capture->can_move(c->b.capture_ctx, s->id))
+	if (chunk_placing(c, ch) || !c->b.capture->can_move(c->b.capture_ctx, s->id))
 		return -EAGAIN;
-	err = c->b.capture->scan(c->b.capture_ctx, s->id, ch->va, true, &want);
-	if (err)
-		return err;
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
+		want.w[i] = UINT64_MAX;
 	choose(c, ch, &want);
 	if (!all_of_it)
 		some_stay = ask_policy(c, s, ch, &want);
+	err = only_present(c, s, ch, &want);
+	if (err)
+		return err;
 	if (!pageset_count(&want)) {
 		stays(c, ch, some_stay);
 		c->st->spared += some_stay;
@@ -156,6 +178,7 @@ int chunk_plan(struct core *c, struct space *s, struct chunk *ch, bool all_of_it
 	}
 	c->plan.space = s->id;
 	c->plan.va = ch->va;
+	c->plan.since_ns = c->b.env->now_ns(c->b.env_ctx);
 	c->plan.some_stay = some_stay;
 	c->plan.swept = false;
 	c->plan.want = want;
@@ -170,8 +193,8 @@ int chunk_move(struct core *c, struct space *s, struct chunk *ch)
 	unsigned int nr, all;
 	int err;
 
-	if (!c->b.capture->can_move(c->b.capture_ctx, s->id))
-		return -EAGAIN;
+	if (chunk_placing(c, ch) || !c->b.capture->can_move(c->b.capture_ctx, s->id))
+		return -EBUSY;
 	choose(c, ch, &want);
 	all = pageset_count(&want);
 	limit(ch, &want, frames_for_bulk(c));
@@ -184,6 +207,7 @@ int chunk_move(struct core *c, struct space *s, struct chunk *ch)
 	hand_over(c, ch, &want, half);
 	err = c->b.capture->move(c->b.capture_ctx, s->id, (unsigned int)(half - s->half), ch->va,
 				 &want);
+	s->turn = (uint8_t)((half - s->half + 1) % CORE_HALVES);
 	if (err) {
 		take_back(c, ch, &want, half);
 		*half = (struct half){0};

@@ -34,7 +34,7 @@ bool space_busy(const struct space *s)
 	for (unsigned h = 0; h < CORE_HALVES; h++)
 		if (s->half[h].busy)
 			return true;
-	return false;
+	return s->place.busy;
 }
 
 bool space_moving(const struct space *s)
@@ -42,7 +42,7 @@ bool space_moving(const struct space *s)
 	for (unsigned h = 0; h < CORE_HALVES; h++)
 		if (s->half[h].busy && !s->half[h].moved)
 			return true;
-	return false;
+	return s->place.busy;
 }
 
 bool chunk_moving(const struct core *c, const struct chunk *ch)
@@ -168,6 +168,8 @@ void core_space_gone(struct core *c, space_id id)
 		}
 		s->half[h].chunk = (ref){0};
 	}
+	c->st->placing_pages -= pageset_count(&s->place.want);
+	s->place = (struct place){.busy = s->place.busy};
 	s->gone = true;
 	while (s->chunks.v) {
 		struct chunk *ch = at(c, s->chunks);

@@ -56,6 +56,7 @@ static void take_space(struct core *c, struct space *s)
 	if (s->gone) { /* nobody will answer */
 		for (unsigned int h = 0; h < CORE_HALVES; h++)
 			s->half[h] = (struct half){0};
+		s->place = (struct place){0};
 		s->populating = false;
 		space_release(c, s);
 		return;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Agents: what was asked of them, a run of pages at a time. */
+#include <errno.h>
+
 #include "tests/sim/sim.h"
 
 static void move_page(struct sim *w, unsigned int s, unsigned int half, struct sim_move *mv)
@@ -44,6 +46,45 @@ static void move_run(struct sim *w, unsigned int s, unsigned int half)
 		mv->state = CMD_DONE;
 }
 
+static void place_page(struct sim *w, unsigned int s, struct sim_place *p)
+{
+	unsigned int idx = p->next++;
+	bool exact;
+	unsigned int i = model_page(&w->m, p->chunk_va + ((uint64_t)idx << PAGE_SHIFT), &exact);
+
+	if (!exact)
+		return;
+	switch (model_fill(&w->m, s, i, p->value[idx])) {
+	case 0:
+		pageset_add(&p->placed, idx);
+		w->fills++;
+		break;
+	case -EEXIST:
+		pageset_add(&p->present, idx);
+		break;
+	case -EAGAIN:
+		p->overtaken = true;
+		p->next = CHUNK_PAGES;
+		break;
+	default:
+		break;
+	}
+}
+
+/* One ioctl, as above; or it has no page to spare for the rest. */
+static void place_run(struct sim *w, unsigned int s)
+{
+	struct sim_place *p = &w->sp[s].place;
+	unsigned int max = 1 + sim_below(w, 8);
+
+	p->next = pageset_next(&p->want, p->next);
+	while (max-- && p->next < CHUNK_PAGES && pageset_has(&p->want, p->next))
+		place_page(w, s, p);
+	p->next = pageset_next(&p->want, p->next);
+	if (p->next >= CHUNK_PAGES || !sim_below(w, 32))
+		p->state = CMD_DONE;
+}
+
 static void populate_step(struct sim *w, unsigned int s)
 {
 	struct sim_space *sp = &w->sp[s];
@@ -68,6 +109,33 @@ static void populate_step(struct sim *w, unsigned int s)
 	sp->populate_next = idx + 1;
 }
 
+static bool is_before(uint8_t order, uint8_t than)
+{
+	return (uint8_t)(than - order) < 128;
+}
+
+/* In the order in which it was asked. False: nothing is asked of it. */
+static bool step(struct sim *w, unsigned int s)
+{
+	const struct sim_space *sp = &w->sp[s];
+	int first = -1;
+	uint8_t order = 0;
+
+	for (int h = 0; h < (int)CORE_HALVES; h++)
+		if (sp->move[h].state == CMD_QUEUED &&
+		    (first < 0 || is_before(sp->move[h].order, order))) {
+			first = h;
+			order = sp->move[h].order;
+		}
+	if (sp->place.state == CMD_QUEUED && (first < 0 || is_before(sp->place.order, order)))
+		place_run(w, s);
+	else if (first >= 0)
+		move_run(w, s, (unsigned int)first);
+	else
+		return false;
+	return true;
+}
+
 void sim_agent_step(struct sim *w)
 {
 	unsigned int start = sim_below(w, MODEL_SPACES);
@@ -75,7 +143,6 @@ void sim_agent_step(struct sim *w)
 	for (unsigned int k = 0; k < MODEL_SPACES; k++) {
 		unsigned int s = (start + k) % MODEL_SPACES;
 		struct sim_space *sp = &w->sp[s];
-		bool first = sp->move[0].state == CMD_QUEUED;
 
 		if (!sp->id || !w->m.space[s].alive)
 			continue;
@@ -83,13 +150,7 @@ void sim_agent_step(struct sim *w)
 			populate_step(w, s);
 			return;
 		}
-		if (sp->move[1].state == CMD_QUEUED &&
-		    (!first || (uint8_t)(sp->move[0].order - sp->move[1].order) < 128))
-			move_run(w, s, 1);
-		else if (first)
-			move_run(w, s, 0);
-		else
-			continue;
-		return;
+		if (step(w, s))
+			return;
 	}
 }

@@ -41,6 +41,12 @@ static int fill_one(struct sim *w, unsigned int s, uint64_t va, uint64_t value)
 	return page_at(w, va, &i) ? -ENOENT : model_fill(&w->m, s, i, value);
 }
 
+static bool is_placing(const struct sim_place *p, uint64_t va)
+{
+	return p->state == CMD_QUEUED && va >= p->chunk_va && va < p->chunk_va + CHUNK_BYTES &&
+	       pageset_has(&p->want, (unsigned int)((va - p->chunk_va) >> PAGE_SHIFT));
+}
+
 static void filling(struct sim *w, unsigned int s, uint64_t va, unsigned int nr)
 {
 	for (unsigned int h = 0; h < CORE_HALVES; h++) {
@@ -50,6 +56,9 @@ static void filling(struct sim *w, unsigned int s, uint64_t va, unsigned int nr)
 		    va < mv->chunk_va + CHUNK_BYTES)
 			sim_fail(w, "fill into a chunk that is being moved");
 	}
+	for (unsigned int i = 0; i < nr; i++)
+		if (is_placing(&w->sp[s].place, va + i * PAGE_BYTES))
+			sim_fail(w, "fill of a page that an agent is to place");
 	if (w->lost)
 		sim_fail(w, "the core fills a page after lost()");
 	if (!nr || nr > CHUNK_PAGES)
@@ -187,6 +196,8 @@ static int sim_move_ask(void *ctx, space_id id, unsigned int half, uint64_t chun
 	sim_drop_halves(w, s); /* committed, or nothing would be moved */
 	if (mv->state != CMD_FREE || mv->undropped)
 		sim_fail(w, "move into a half that is in use");
+	if (sp->place.state == CMD_QUEUED && sp->place.chunk_va == chunk_va)
+		sim_fail(w, "move of a chunk into which pages are being placed");
 	if (sp->agent != AGENT_READY || sp->populate != CMD_FREE)
 		sim_fail(w, "move without an agent, or behind a populate that may fault");
 	if (!w->m.space[s].alive)
@@ -198,6 +209,43 @@ static int sim_move_ask(void *ctx, space_id id, unsigned int half, uint64_t chun
 	*mv = (struct sim_move){
 		.state = CMD_QUEUED, .chunk_va = chunk_va, .want = *want, .order = sp->order++};
 	sim_event(w, EV_MOVE, id.v, chunk_va, pageset_count(want) << 1 | half);
+	return 0;
+}
+
+static int sim_place(void *ctx, space_id id, uint64_t chunk_va, pageset *want,
+		     const void *const *bytes)
+{
+	struct sim *w = ctx;
+	unsigned int s, last = CHUNK_PAGES;
+	struct sim_space *sp = sim_space_of(w, id, &s);
+	struct sim_place *p = &sp->place;
+
+	if (chunk_va & (CHUNK_BYTES - 1) || !pageset_count(want) || p->state != CMD_FREE)
+		sim_fail(w, "malformed place: va %lx", (unsigned long)chunk_va);
+	if (sp->agent != AGENT_READY || sp->populate != CMD_FREE)
+		sim_fail(w, "place without an agent, or behind a populate that may fault");
+	for (unsigned int h = 0; h < CORE_HALVES; h++)
+		if (sp->move[h].state == CMD_QUEUED && sp->move[h].chunk_va == chunk_va)
+			sim_fail(w, "place into a chunk that is being moved");
+	if (w->lost)
+		sim_fail(w, "the core places pages after lost()");
+	if (!w->m.space[s].alive)
+		return -ESRCH;
+	if (sp->nr_journal || sim_pct(w, w->cfg.place_refused_pct))
+		return -EAGAIN;
+	if (sim_pct(w, 30)) /* not so many */
+		last = sim_below(w, CHUNK_PAGES);
+	for (unsigned int k = pageset_next(want, pageset_next(want, 0) + 1); k < CHUNK_PAGES;
+	     k = pageset_next(want, k + 1))
+		if (k > last)
+			pageset_del(want, k);
+	*p = (struct sim_place){
+		.state = CMD_QUEUED, .chunk_va = chunk_va, .want = *want, .order = sp->order++};
+	for (unsigned int k = pageset_next(want, 0); k < CHUNK_PAGES; k = pageset_next(want, k + 1))
+		if (!sim_value(*bytes++, &p->value[k]))
+			sim_fail(w, "torn page to be placed in space %u va %lx", id.v,
+				 (unsigned long)chunk_va);
+	sim_event(w, EV_PLACE, id.v, chunk_va, pageset_count(want));
 	return 0;
 }
 
@@ -264,7 +312,8 @@ static int sim_populate(void *ctx, space_id id, uint64_t chunk_va, const pageset
 	if (sp->populate != CMD_FREE || sp->agent != AGENT_READY)
 		sim_fail(w, "populate without an agent, or twice");
 	check_copies(w);
-	if (sp->move[0].state != CMD_FREE || sp->move[1].state != CMD_FREE)
+	if (sp->move[0].state != CMD_FREE || sp->move[1].state != CMD_FREE ||
+	    sp->place.state != CMD_FREE)
 		sim_fail(w, "populate while a move holds the messages back");
 	if (!w->m.space[s].alive)
 		return -ESRCH;
@@ -367,6 +416,7 @@ const struct capture_ops sim_capture_ops = {
 	.age = sim_age,
 	.next_present = sim_next_present,
 	.move = sim_move_ask,
+	.place = sim_place,
 	.copy_out = sim_copy_out,
 	.drop = sim_drop,
 	.can_move = sim_can_move,

@@ -90,7 +90,8 @@ struct core_config sim_core_config(const struct sim *w)
 {
 	return (struct core_config){.cap_bytes = w->cfg.cap_pages * PAGE_BYTES,
 				    .nr_frames = w->cfg.nr_frames,
-				    .on_loss_sigbus = w->cfg.sigbus};
+				    .on_loss_sigbus = w->cfg.sigbus,
+				    .place_least = w->cfg.place_least};
 }
 
 struct core_binds sim_core_binds(struct sim *w)
@@ -141,7 +142,7 @@ static void check_space(struct sim *w, unsigned int s)
 	const struct mspace *msp = &w->m.space[s];
 
 	if (!sp->known || sp->gone_told || !msp->alive || sp->nr_journal || msp->changing ||
-	    msp->nr_events)
+	    msp->nr_events || sp->place.state != CMD_FREE) /* placed, and not yet answered */
 		return;
 	for (unsigned int i = 0; i < w->m.nr_pages; i++) {
 		enum rec_state st =

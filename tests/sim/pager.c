@@ -97,6 +97,18 @@ static void answer_moved(struct sim *w, unsigned int s, unsigned int h)
 	sim_answer_taken(w, s, h);
 }
 
+static void answer_placed(struct sim *w, unsigned int s)
+{
+	struct sim_place *p = &w->sp[s].place;
+
+	if (p->state != CMD_DONE)
+		return;
+	sim_event(w, EV_PLACED, w->sp[s].id, pageset_count(&p->placed), p->overtaken);
+	core_placed(w->core, id_of(w, s), &p->placed, &p->present, p->overtaken);
+	core_commit(w->core);
+	p->state = CMD_FREE;
+}
+
 void sim_answer_taken(struct sim *w, unsigned int s, unsigned int h)
 {
 	struct sim_move *mv = &w->sp[s].move[h];
@@ -193,6 +205,8 @@ static void give_commands_up(struct sim_space *sp)
 			sp->move[h].state = CMD_DONE;
 	if (sp->populate == CMD_QUEUED)
 		sp->populate = CMD_DONE;
+	if (sp->place.state == CMD_QUEUED)
+		sp->place.state = CMD_DONE;
 }
 
 static void answers(struct sim *w, unsigned int s)
@@ -203,6 +217,7 @@ static void answers(struct sim *w, unsigned int s)
 		give_commands_up(sp);
 	answer_moved(w, s, 0);
 	answer_moved(w, s, 1);
+	answer_placed(w, s);
 	if (sp->populate == CMD_DONE) {
 		sim_event(w, EV_POPULATED, sp->id, sp->populate_va, 0);
 		core_populated(w->core, id_of(w, s), sp->populate_va, sp->populate_err);
@@ -358,7 +373,7 @@ static void bury(struct sim *w, unsigned int s)
 		return;
 	tell_gone(w, s);
 	if (sp->move[0].state != CMD_FREE || sp->move[1].state != CMD_FREE ||
-	    sp->populate != CMD_FREE)
+	    sp->populate != CMD_FREE || sp->place.state != CMD_FREE)
 		return;
 	core_commit(w->core);
 	sp->id = 0;
@@ -503,7 +518,7 @@ bool sim_pager_idle(const struct sim *w)
 
 		if (sp->known &&
 		    (sp->nr_journal || sp->move[0].state || sp->move[1].state || sp->populate ||
-		     w->m.space[s].nr_events || w->m.space[s].nr_faults))
+		     sp->place.state || w->m.space[s].nr_events || w->m.space[s].nr_faults))
 			return false;
 	}
 	return !w->nr_inflight && !w->nr_done && !w->crashed;

@@ -26,6 +26,7 @@ struct sim_config {
 	unsigned int w_job, w_pager, w_agent, w_store; /* weights of the actors */
 	unsigned int store_depth, store_err_pct, corrupt_pct, copies, ahead_pages, fast;
 	unsigned int agent_fail_pct, enomem_pct, batch, register_pct;
+	unsigned int place_least, place_refused_pct;
 	bool store_dies, sigbus, roomy, quiesce, strict_cap, unordered, no_zero_page, scattered;
 	bool elastic;			/* the cap moves */
 	bool in_order;			/* so the store answers, many at a time */
@@ -59,6 +60,16 @@ struct sim_move {
 	pageset want, moved, busy, invalid;
 };
 
+struct sim_place {
+	uint8_t state; /* enum sim_cmd_state */
+	bool overtaken;
+	uint8_t order;
+	unsigned int next; /* page of @want to look at */
+	uint64_t chunk_va;
+	pageset want, placed, present;
+	uint64_t value[CHUNK_PAGES];
+};
+
 enum sim_agent { AGENT_NO, AGENT_WANTED, AGENT_READY };
 
 /* What the driver and capture know of a space, beside the model's truth. */
@@ -71,6 +82,7 @@ struct sim_space {
 	uint8_t nr_journal, nr_events;	  /* read and not given; of them no faults */
 	struct mmsg journal[SIM_JOURNAL];
 	struct sim_move move[CORE_HALVES];
+	struct sim_place place;
 	bool drop[CORE_HALVES]; /* not needed any more: when it is committed */
 	uint8_t order;
 	uint8_t populate; /* enum sim_cmd_state */
@@ -178,6 +190,8 @@ enum sim_kind {
 	EV_DROP,
 	EV_POPULATE,
 	EV_POPULATED,
+	EV_PLACE,
+	EV_PLACED,
 	EV_AGENT,
 	EV_QUIESCE,
 	EV_SUBMIT,

@@ -76,11 +76,26 @@ static void take_populate(struct sim *w, unsigned int s)
 		sp->populate = CMD_FREE;
 }
 
+static void take_place(struct sim *w, unsigned int s)
+{
+	const pageset none = {{0}};
+	struct sim_place *p = &w->sp[s].place;
+	bool awaits = core_awaits_place(w->core, id_of(w, s));
+
+	if (awaits && p->state == CMD_FREE)
+		core_placed(w->core, id_of(w, s), &none, &none, true);
+	else if (!awaits && p->state == CMD_QUEUED)
+		sim_fail(w, "the core has forgotten what it asked an agent to place");
+	else if (!awaits)
+		p->state = CMD_FREE;
+}
+
 /* It ended, and what it was asked for is answered. */
 static void take_gone(struct sim *w, unsigned int s)
 {
 	const pageset none = {{0}};
 	bool populates = core_awaits_populate(w->core, id_of(w, s)), asked[CORE_HALVES];
+	bool places = core_awaits_place(w->core, id_of(w, s));
 
 	for (unsigned int h = 0; h < CORE_HALVES; h++)
 		asked[h] = core_half(w->core, id_of(w, s), h) == HALF_ASKED;
@@ -93,6 +108,9 @@ static void take_gone(struct sim *w, unsigned int s)
 	if (populates)
 		core_populated(w->core, id_of(w, s), w->sp[s].populate_va, -1);
 	w->sp[s].populate = CMD_FREE;
+	if (places)
+		core_placed(w->core, id_of(w, s), &none, &none, false);
+	w->sp[s].place.state = CMD_FREE;
 }
 
 static void take_space(struct sim *w, unsigned int s)
@@ -115,6 +133,7 @@ static void take_space(struct sim *w, unsigned int s)
 	take_half(w, s, 0);
 	take_half(w, s, 1);
 	take_populate(w, s);
+	take_place(w, s);
 	model_wake(&w->m, s, 0, w->m.nr_pages);
 }
 

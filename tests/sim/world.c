@@ -9,10 +9,11 @@
 #include "tests/sim/sim.h"
 
 static const char *const kind_names[EV_KINDS] = {
-	"step",	     "fault",  "remove",  "unmap",  "remap", "fork",  "fill",	  "zero",
-	"wake",	     "poison", "scan",	  "move",   "moved", "copy",  "drop",	  "populate",
-	"populated", "agent",  "quiesce", "submit", "done",  "lost",  "op",	  "opdone",
-	"add",	     "range",  "gone",	  "read",   "exit",  "crash", "takeover", "server",
+	"step",	  "fault",    "remove",	   "unmap", "remap",	"fork",	  "fill",
+	"zero",	  "wake",     "poison",	   "scan",  "move",	"moved",  "copy",
+	"drop",	  "populate", "populated", "place", "placed",	"agent",  "quiesce",
+	"submit", "done",     "lost",	   "op",    "opdone",	"add",	  "range",
+	"gone",	  "read",     "exit",	   "crash", "takeover", "server",
 };
 
 void sim_event(struct sim *w, enum sim_kind kind, uint64_t a, uint64_t b, uint64_t c)
@@ -130,6 +131,8 @@ void sim_choose_config(struct sim *w)
 	c->ahead_pages = ONE_OF(w, 0, 0, 1, 4, 16, 16);
 	c->fast = ONE_OF(w, 0, 0, 1, 4);
 	c->agent_fail_pct = sim_pct(w, 5) ? 30 : 0;
+	c->place_least = ONE_OF(w, 1, 2, 4, CHUNK_PAGES);
+	c->place_refused_pct = ONE_OF(w, 0, 10, 50);
 	c->enomem_pct = sim_pct(w, 10) ? 2 : 0;
 	c->batch = ONE_OF(w, 1, 1, 2, 4, SIM_JOURNAL);
 	c->quiesce = sim_pct(w, 70);

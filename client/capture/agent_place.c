@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent puts pages in place, in those that it has moved out before: cheaper than new ones,
+ * and beside the pager. What it has none to spare for is the pager's again. */
+#include "client/capture/agent_parts.h"
+#include "common/compat.h"
+
+/* The first run of them, @most at most: its half, where it begins, and how many. 0: none.
+ * First those that will be dropped first. */
+static AGENT_CODE unsigned int agent_spare_run(const struct agent_self *self, unsigned int most,
+					       unsigned int *half, unsigned int *idx)
+{
+	for (unsigned int n = 1; n <= AGENT_HALVES; n++) {
+		const pageset *spare;
+		unsigned int nr = 0;
+
+		*half = (self->last_half + n) % AGENT_HALVES;
+		spare = &self->spare[*half];
+		*idx = pageset_next(spare, 0);
+		while (nr < most && *idx + nr < CHUNK_PAGES && pageset_has(spare, *idx + nr))
+			nr++;
+		if (nr)
+			return nr;
+	}
+	return 0;
+}
+
+/* Filled as by UFFDIO_COPY: an event that is unread, and a page that is there, refuse it.
+ * How many are done with; 0: an event is unread. */
+static AGENT_CODE unsigned int agent_place_run(struct agent_self *self, struct agent_cmd *cmd,
+					       unsigned int idx, unsigned int half,
+					       unsigned int from, unsigned int nr)
+{
+	const struct agent_ring *ring = self->ring;
+	uint64_t src = ring->scratch_b + half * CHUNK_BYTES + ((uint64_t)from << PAGE_SHIFT);
+	uint64_t off = (uint64_t)idx << PAGE_SHIFT;
+	long n;
+
+	copy_bytes(src, ring->bounce + AGENT_BOUNCE_IN + off, (uint64_t)nr << PAGE_SHIFT);
+	n = agent_uffd_move(ring->uffd_job, cmd->va + off, src, nr, 0);
+	if (n == -EAGAIN) {
+		cmd->overtaken = 1;
+		return 0;
+	}
+	if (n == -EEXIST && !agent_has_page(src))
+		n = 1; /* uncounted */
+	if (n > 0) {
+		set_run(&cmd->moved, idx, (unsigned int)n);
+	} else if (n == -EEXIST) {
+		pageset_add(&cmd->busy, idx);
+		return 1;
+	} else {
+		n = 1; /* it may be the page to spare that will not go */
+	}
+	self->nr_spare[half] -= (uint32_t)n;
+	for (unsigned int i = 0; i < (unsigned int)n; i++)
+		pageset_del(&self->spare[half], from + i);
+	return (unsigned int)n;
+}
+
+AGENT_CODE void agent_place(struct agent_self *self, struct agent_cmd *cmd)
+{
+	unsigned int idx = pageset_next(&cmd->want, 0), half, from, nr;
+
+	while (idx < CHUNK_PAGES) {
+		nr = agent_spare_run(self, pageset_next_gap(&cmd->want, idx) - idx, &half, &from);
+		if (nr)
+			nr = agent_place_run(self, cmd, idx, half, from, nr);
+		if (!nr)
+			break;
+		idx = pageset_next(&cmd->want, idx + nr);
+	}
+	cmd->spare = self->nr_spare[0] + self->nr_spare[1];
+}
