@@ -23,6 +23,10 @@ unsigned int mapped_submit(struct mapped *m, const struct store_req *req, unsign
 	unsigned int i;
 
 	for (i = 0; i < nr && m->head - m->tail < MAPPED_MAX_DONE; i++) {
+		/* The next one: outside of the memory it is not read, and does no harm. */
+		if (i + 1 < nr && req[i + 1].op == STORE_READ)
+			page_prefetch(m->base + req[i + 1].slot * PAGE_BYTES);
+
 		struct store_done done = {.tag = req[i].tag, .res = copy_page(m, &req[i])};
 
 		m->done[m->head++ % MAPPED_MAX_DONE] = done;
