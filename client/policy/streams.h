@@ -24,9 +24,9 @@
 #include "client/policy/zeros.h"
 
 #define STREAMS	      32U
-#define STREAM_FIRST  4U  /* pages of the first window */
-#define STREAM_LEAST  2U  /* of the smallest */
-#define STREAM_WINDOW 64U /* of the largest */
+#define STREAM_FIRST  4U   /* pages of the first window */
+#define STREAM_LEAST  2U   /* of the smallest */
+#define STREAM_WINDOW 128U /* of the largest */
 #define STREAM_PROVEN 2U
 
 struct stream {
