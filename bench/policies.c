@@ -131,7 +131,7 @@ static uint32_t page_of(uint64_t va)
 	return (uint32_t)((va - BASE) / PAGE_BYTES);
 }
 
-static int fill(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *src,
+static int fill(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *const *src,
 		unsigned int *done)
 {
 	(void)ctx;

