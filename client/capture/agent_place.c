@@ -4,24 +4,63 @@
 #include "client/capture/agent_parts.h"
 #include "common/compat.h"
 
-/* The first run of them, @most at most: its half, where it begins, and how many. 0: none.
- * First those that will be dropped first. */
-static AGENT_CODE unsigned int agent_spare_run(const struct agent_self *self, unsigned int most,
-					       unsigned int *half, unsigned int *idx)
+static AGENT_CODE uint64_t agent_spare_va(const struct agent_self *self, unsigned int half,
+					  unsigned int idx)
 {
-	for (unsigned int n = 1; n <= AGENT_HALVES; n++) {
-		const pageset *spare;
-		unsigned int nr = 0;
+	return self->ring->scratch_b + half * CHUNK_BYTES + ((uint64_t)idx << PAGE_SHIFT);
+}
 
-		*half = (self->last_half + n) % AGENT_HALVES;
-		spare = &self->spare[*half];
-		*idx = pageset_next(spare, 0);
-		while (nr < most && *idx + nr < CHUNK_PAGES && pageset_has(spare, *idx + nr))
-			nr++;
+static AGENT_CODE void agent_use_up(struct agent_self *self, unsigned int half, unsigned int idx,
+				    unsigned int nr)
+{
+	self->nr_spare[half] -= nr;
+	for (; nr; nr--)
+		pageset_del(&self->spare[half], idx++);
+}
+
+/* How many of @nr pages are there, from the first on. One that a MOVE took and did not count is
+ * not (agent_taken()), and to touch it would be a fault that nobody answers. */
+static AGENT_CODE unsigned int agent_there(uint64_t va, unsigned int nr)
+{
+	unsigned char here[CHUNK_PAGES];
+	unsigned int n = 0;
+
+	if (sys(__NR_mincore, va, (uint64_t)nr << PAGE_SHIFT, here, 0))
+		return 0;
+	while (n < nr && here[n] & 1)
+		n++;
+	return n;
+}
+
+/* A run of them in this half, @most at most. 0: none. */
+static AGENT_CODE unsigned int agent_spare_in(struct agent_self *self, unsigned int half,
+					      unsigned int most, unsigned int *idx)
+{
+	const pageset *spare = &self->spare[half];
+	unsigned int nr;
+
+	while ((*idx = pageset_next(spare, 0)) < CHUNK_PAGES) {
+		nr = pageset_next_gap(spare, *idx) - *idx;
+		nr = agent_there(agent_spare_va(self, half, *idx), nr < most ? nr : most);
 		if (nr)
 			return nr;
+		agent_use_up(self, half, *idx, 1);
 	}
 	return 0;
+}
+
+/* The first run of them, @most at most: its half, where it begins, and how many. 0: none.
+ * First those that will be dropped first. */
+static AGENT_CODE unsigned int agent_spare_run(struct agent_self *self, unsigned int most,
+					       unsigned int *half, unsigned int *idx)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int n = 1; n <= AGENT_HALVES && !nr; n++) {
+		*half = (self->last_half + n) % AGENT_HALVES;
+		nr = agent_spare_in(self, *half, most, idx);
+	}
+	return nr;
 }
 
 /* Filled as by UFFDIO_COPY: an event that is unread, and a page that is there, refuse it.
@@ -31,7 +70,7 @@ static AGENT_CODE unsigned int agent_place_run(struct agent_self *self, struct a
 					       unsigned int from, unsigned int nr)
 {
 	const struct agent_ring *ring = self->ring;
-	uint64_t src = ring->scratch_b + half * CHUNK_BYTES + ((uint64_t)from << PAGE_SHIFT);
+	uint64_t src = agent_spare_va(self, half, from);
 	uint64_t off = (uint64_t)idx << PAGE_SHIFT;
 	long n;
 
@@ -51,9 +90,7 @@ static AGENT_CODE unsigned int agent_place_run(struct agent_self *self, struct a
 	} else {
 		n = 1; /* it may be the page to spare that will not go */
 	}
-	self->nr_spare[half] -= (uint32_t)n;
-	for (unsigned int i = 0; i < (unsigned int)n; i++)
-		pageset_del(&self->spare[half], from + i);
+	agent_use_up(self, half, from, (unsigned int)n);
 	return (unsigned int)n;
 }
 

@@ -189,6 +189,30 @@ static void no_more_is_placed_than_there_is_to_spare(void **state)
 	free(store);
 }
 
+static void a_page_that_is_not_there_is_not_touched(void **state)
+{
+	char *store = calloc(1, CHUNK_BYTES);
+	const pageset some = {{0xff}}, most = {{0x7f}};
+	struct agent_cmd cmd;
+	struct victim v;
+
+	(void)state;
+	assert_non_null(store);
+	begin(&v, fill_then_check);
+	assert_int_equal(move_out(&v, 1, &some, store), 8);
+	cmd = (struct agent_cmd){.op = AGENT_ADVISE,
+				 .va = v.agent.ring->scratch_b + CHUNK_BYTES + 3 * PAGE_BYTES,
+				 .bytes = PAGE_BYTES,
+				 .advice = MADV_DONTNEED};
+	victim_command(&v, &cmd);
+	assert_int_equal(cmd.err, 0);
+	place(&v, &some, store, &cmd);
+	assert_memory_equal(&cmd.moved, &most, sizeof(most));
+	assert_int_equal(cmd.spare, 0);
+	victim_kill(&v);
+	free(store);
+}
+
 static void a_page_that_is_there_stays(void **state)
 {
 	char *store = calloc(1, CHUNK_BYTES), *wrong = calloc(1, CHUNK_BYTES);
@@ -242,6 +266,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(pages_to_spare_are_put_in_place),
 		TEST(no_more_is_placed_than_there_is_to_spare),
+		TEST(a_page_that_is_not_there_is_not_touched),
 		TEST(a_page_that_is_there_stays),
 		TEST(an_unread_event_comes_first),
 	};
