@@ -73,10 +73,8 @@ int proc_open_pagemap(pid_t pid);
  * start's chunk. */
 int proc_present(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
 
-/* The same, and those where the kernel shows its shared page of zeros. */
-int proc_filled(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
-
-/* What has an entry in its page table of any kind: present, swapped out, a guard. */
+/* What has an entry in its page table of any kind: present, also where the kernel shows its
+ * shared page of zeros, swapped out, a guard. A third of the time. */
 int proc_any(int pagemap_fd, uint64_t start, uint64_t end, pageset *out);
 
 /* Address of the first page in [start, end) that is present, @end when none. */

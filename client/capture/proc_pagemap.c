@@ -28,9 +28,8 @@ int proc_open_pagemap(pid_t pid)
 	return errno == ENOENT ? -ESRCH : -errno;
 }
 
-/* Not of a file: and with memory of its own, or shared zeros too. */
+/* Not of a file, and with memory of its own. */
 #define WITH_MEMORY (PAGE_IS_FILE | PAGE_IS_PFNZERO)
-#define OR_ZEROS    PAGE_IS_FILE
 
 /* One call, for what is @not of these kinds: the number of regions, or -errno.
  * *@next is where to go on. */
@@ -86,11 +85,6 @@ static int scan_pages(int pagemap_fd, uint64_t not, uint64_t start, uint64_t end
 int proc_present(int pagemap_fd, uint64_t start, uint64_t end, pageset *out)
 {
 	return scan_pages(pagemap_fd, WITH_MEMORY, start, end, out);
-}
-
-int proc_filled(int pagemap_fd, uint64_t start, uint64_t end, pageset *out)
-{
-	return scan_pages(pagemap_fd, OR_ZEROS, start, end, out);
 }
 
 int proc_any(int pagemap_fd, uint64_t start, uint64_t end, pageset *out)
