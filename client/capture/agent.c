@@ -117,8 +117,12 @@ static AGENT_CODE void agent_obey(struct agent_self *self, struct agent_cmd *cmd
 
 AGENT_TEXT _Noreturn void agent_loop(struct agent_ring *ring)
 {
-	struct agent_self self = {.ring = ring};
+	struct agent_self self;
 
+	self.ring = ring;
+	self.dirty_b = self.used = self.last_half = 0;
+	for (unsigned int h = 0; h < AGENT_HALVES; h++)
+		forget_spare(&self, h);
 	for (;;) {
 		struct agent_cmd *cmd = &ring->cmd[ring->next % AGENT_SLOTS];
 		uint32_t queued = AGENT_QUEUED;

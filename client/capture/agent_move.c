@@ -216,13 +216,6 @@ static AGENT_CODE void agent_stow(struct agent_ring *ring, struct agent_cmd *cmd
 		cmd->err = -EIO;
 }
 
-static AGENT_CODE void forget_spare(struct agent_self *self, unsigned int half)
-{
-	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
-		self->spare[half].w[i] = 0;
-	self->nr_spare[half] = 0;
-}
-
 AGENT_CODE int32_t agent_drop(struct agent_self *self, const struct agent_cmd *cmd)
 {
 	long ret;

@@ -85,6 +85,15 @@ static inline __attribute__((always_inline)) uint64_t half_va(uint64_t scratch,
 	return scratch + ((uint64_t)cmd->half << CHUNK_SHIFT);
 }
 
+/* Not by an initializer: that may be a call of memset(). */
+static inline __attribute__((always_inline)) void forget_spare(struct agent_self *self,
+							       unsigned int half)
+{
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
+		self->spare[half].w[i] = 0;
+	self->nr_spare[half] = 0;
+}
+
 static inline __attribute__((always_inline)) void copy_bytes(uint64_t to, uint64_t from,
 							     uint64_t bytes)
 {
