@@ -16,6 +16,8 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 
+#define TRIAL_WAITS 16U /* so many tell whether waiting pays */
+
 /* A fault that is being answered. */
 struct open {
 	struct fast_box *box;
@@ -39,9 +41,13 @@ struct fast {
 	unsigned int turn; /* whose place the next chunk takes where all are taken */
 
 	/* does waiting pay? */
+	bool scarce;	      /* no CPU is idle: it does not */
 	uint64_t waits, hits; /* when last judged */
 	uint64_t try_ns, pause_ns;
+	unsigned int served; /* since it was last asked */
 };
+
+static void judge(struct capture *cp, struct fast *f, uint64_t now_ns);
 
 /* ---- loading ---- */
 
@@ -185,6 +191,8 @@ unsigned int fast_serve(struct capture *cp)
 		serve(cp, &o, ip, tid);
 		nr++;
 	}
+	if (nr && (f->served += nr) >= TRIAL_WAITS)
+		judge(cp, f, capture_now_ns());
 	return nr;
 }
 
@@ -236,28 +244,15 @@ static void refresh_processes(const struct capture *cp, struct fast_shared *sh)
 	}
 }
 
-#define TRIAL_WAITS  16U	/* so many tell */
 #define PAUSE_NS     2000000ULL /* after a trial that did not pay; doubled each time */
-#define PAUSE_MAX_NS 200000000ULL
+#define PAUSE_MAX_NS 32000000ULL
 
 /*
  * Half of the waits must be answered in time: each that is saves two wake-ups,
  * some 15 us, and each that isn't burns a CPU for as long as may be waited.
  */
-static void judge(struct capture *cp, struct fast *f, uint64_t now_ns)
+static void weigh(struct fast *f, uint64_t waits, uint64_t hits, uint64_t now_ns)
 {
-	uint64_t waits = 0, hits = 0, sum = 0;
-
-	for (unsigned int i = 0; i < f->nr_boxes; i++) {
-		waits += f->shared->box[i].waits;
-		hits += f->shared->box[i].hits;
-		sum += f->shared->box[i].wait_ns;
-	}
-	cp->header->fast_waits = waits;
-	cp->header->fast_hits = hits;
-	cp->header->fast_wait_ns = sum;
-	if (waits - f->waits < TRIAL_WAITS)
-		return;
 	if (2 * (hits - f->hits) < waits - f->waits) {
 		f->pause_ns = f->pause_ns ? 2 * f->pause_ns : PAUSE_NS;
 		if (f->pause_ns > PAUSE_MAX_NS)
@@ -268,6 +263,25 @@ static void judge(struct capture *cp, struct fast *f, uint64_t now_ns)
 	}
 	f->waits = waits;
 	f->hits = hits;
+}
+
+/* As often as it may be told; what waits in vain is soon noticed. */
+static void judge(struct capture *cp, struct fast *f, uint64_t now_ns)
+{
+	uint64_t waits = 0, hits = 0, sum = 0;
+
+	f->served = 0;
+	for (unsigned int i = 0; i < f->nr_boxes; i++) {
+		waits += f->shared->box[i].waits;
+		hits += f->shared->box[i].hits;
+		sum += f->shared->box[i].wait_ns;
+	}
+	cp->header->fast_waits = waits;
+	cp->header->fast_hits = hits;
+	cp->header->fast_wait_ns = sum;
+	if (waits - f->waits >= TRIAL_WAITS)
+		weigh(f, waits, hits, now_ns);
+	f->shared->wait_ns = f->scarce || now_ns < f->try_ns ? 0 : FAST_MAX_WAIT_NS;
 }
 
 static void tell_refusal(struct capture *cp)
@@ -285,7 +299,6 @@ void fast_refresh(struct capture *cp)
 {
 	struct fast *f = ready(cp);
 	uint64_t now = capture_now_ns();
-	bool scarce = cp->nr_running > (f ? f->cpus : 0);
 
 	if (!f) {
 		tell_refusal(cp);
@@ -295,6 +308,6 @@ void fast_refresh(struct capture *cp)
 		log_info("what leaves is chosen by faults alone: %s", f->text);
 	cp->header->fast = RUN_FAST_ON;
 	refresh_processes(cp, f->shared);
+	f->scarce = cp->nr_running > f->cpus;
 	judge(cp, f, now);
-	f->shared->wait_ns = scarce || now < f->try_ns ? 0 : FAST_MAX_WAIT_NS;
 }
