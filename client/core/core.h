@@ -244,8 +244,8 @@ bool core_may_read(const struct core *c, space_id sp);
 void core_fault(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid);
 
 /* The same, heard of by other means than a message, at any time between messages.
- * It need not be true. What can't be answered now is forgotten: if the page is
- * missed, a message says so. */
+ * It need not be true. What can't be answered now is forgotten, and what is not known to be
+ * registered is left alone: if the page is missed, a message says so. */
 void core_hint(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid);
 
 /* A write to a page that is present and guarded: it may get a copy of its own,

@@ -478,6 +478,10 @@ static void fault_try(struct core *c, const struct waiting *w)
 		fault_known(c, s, ch, r, w);
 		return;
 	}
+	/* The kernel takes a fill of what the job has registered with a userfaultfd of its own,
+	 * too: zeros, where only a message says that a fault is ours, if the range does not. */
+	if (w->hint && !ranges_has(c, s, w->va & PAGE_MASK))
+		return;
 	if (!cap_allows(c, s, w->tid, 1)) {
 		fault_wait(c, w);
 		return;

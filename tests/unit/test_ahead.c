@@ -38,7 +38,7 @@ static struct {
 	unsigned int half;
 	uint64_t slot[PAGES]; /* what it holds */
 	struct store_done done[PAGES];
-	unsigned int nr_done, nr_reads, nr_told, nr_unused, nr_fills;
+	unsigned int nr_done, nr_reads, nr_told, nr_unused, nr_fills, nr_zeros;
 	uint64_t read[PAGES]; /* pages, in the order they were asked for */
 	bool urgent[PAGES];
 	struct policy_plan plan;
@@ -77,6 +77,7 @@ static int fill_zero(void *ctx, space_id sp, uint64_t va, unsigned int nr, unsig
 	(void)sp;
 	(void)va;
 	(void)nr;
+	w.nr_zeros++;
 	*done = 0;
 	return -EEXIST;
 }
@@ -361,6 +362,20 @@ static void pages_in_a_row_are_put_in_place_together(void **state)
 	assert_int_equal(present(300, 309), 9);
 }
 
+/* The job may have a userfaultfd of its own there, and the kernel takes our zeros all the same. */
+static void a_hint_beyond_what_is_registered_is_left_alone(void **state)
+{
+	uint64_t beyond = BASE + PAGES * PAGE_BYTES;
+
+	(void)state;
+	w.nr_zeros = 0;
+	core_hint(w.core, job, beyond, 0x400000, 7);
+	core_run(w.core);
+	assert_int_equal(w.nr_zeros, 0);
+	core_fault(w.core, job, beyond, 0x400000, 7); /* by a message: it is ours */
+	assert_int_equal(w.nr_zeros, 1);
+}
+
 static void runs_have_strides_and_cross_chunks(void **state)
 {
 	(void)state;
@@ -497,6 +512,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(the_page_of_the_fault_is_asked_for_first_and_the_rest_is_not_urgent),
 		T(pages_in_a_row_are_put_in_place_together),
+		T(a_hint_beyond_what_is_registered_is_left_alone),
 		T(runs_have_strides_and_cross_chunks),
 		T(a_marker_stands_by_and_its_touch_is_told),
 		T(a_marker_that_is_in_the_job_is_followed_by_the_next_that_is_not),
