@@ -245,6 +245,8 @@ bool agent_idle(const struct aspace *sp);
 /* May what the space's agent moves go on to its bounce buffer? Then that has memory until
  * aspaces_rest() finds it unused. */
 bool aspace_may_bounce(struct capture *cp, struct aspace *sp);
+/* Bounce buffers, and pages to spare, of spaces that had no use for them lately are given back;
+ * now and then. */
 void aspaces_rest(struct capture *cp);
 
 /* Take answers of every agent and give them to the core. */

@@ -22,7 +22,7 @@
  *  1. Messages of a space are read, and given to the core, only while
  *     core_may_read() says so, in the order in which the kernel gave them.
  *     While some are read and not yet given in, capture's move() answers
- *     -EAGAIN.
+ *     -EAGAIN. Events are given in before faults, which may have pages placed.
  *  2. After each round of messages and completions core_run() is called; it
  *     retries what had to wait, starts evictions, submits to the store.
  *  3. Everything on one thread.
@@ -235,7 +235,7 @@ void core_agent_failed(struct core *c, space_id sp, int err);
 
 /* ---- messages, in the order read ---- */
 
-/* May the space's messages be read now? Not while its agent moves pages. */
+/* May the space's messages be read now? Not while its agent moves or places pages. */
 bool core_may_read(const struct core *c, space_id sp);
 
 /* The thread that faulted is the space's own agent. */
