@@ -27,7 +27,7 @@ SPECIAL = {
     "fuzz_maps": {"more": ["1:600", "2:600"], "short": ["1:200"]},
     "guard_pages": {"wrong": "wrong page: not zero"},
     "late_child": {"least": 128},
-    "map_churn": {"more": ["moves", ""], "replaces": True},
+    "map_churn": {"least": 48, "more": ["moves", ""], "replaces": True},
     "map_fixed": {"replaces": True},
     "maps_thousands": {"short": ["1000"]},
     "mdwe": {"unmanaged": True},  # its agent could not get executable code

@@ -20,7 +20,7 @@ sys.path.insert(0, str(SOURCE / "tests/system"))
 # Not executed but forked from here: an emulated Python takes seconds to begin.
 RUN_JOB = "run_job"
 # Longest first: dealt out in turn, so that all parts take about as long.
-LONG = ("churn", "capture.test_stress", "pinned", "fuzz_maps", "io_plain", "hugepage_sparse",
+LONG = ("churn", "capture.test_stress", "pinned", "map_churn", "fuzz_maps", "io_plain", "hugepage_sparse",
         "madvise_drop", "storm_one_page", "exec_chain", "capture.test_inject", "io_uring_plain",
         "capture.test_agent", "fork_thousand", "setuid_drop", "leader_exit", "outlived")
 SKIPPED = 77
