@@ -304,8 +304,8 @@ void fast_refresh(struct capture *cp)
 		tell_refusal(cp);
 		return;
 	}
-	if (cp->header->fast != RUN_FAST_ON && !f->ages)
-		log_info("what leaves is chosen by faults alone: %s", f->text);
+	if (cp->header->fast != RUN_FAST_ON && !f->ages && !f->no_ages)
+		log_warn("what leaves is chosen by faults alone: %s", f->text);
 	cp->header->fast = RUN_FAST_ON;
 	refresh_processes(cp, f->shared);
 	f->scarce = cp->nr_running > f->cpus;

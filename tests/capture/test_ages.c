@@ -173,6 +173,26 @@ static void where_the_kernel_says_its_maps_are_they_are(void **state)
 	kernel_maps_left_out = 0;
 }
 
+/* As the pager does, before it loads them. */
+static void who_locks_all_of_his_memory_can_read_them_too(void **state)
+{
+	struct fast_shared *shared;
+	struct bpf_fast *another;
+	struct bpf_ages *second;
+	int err;
+
+	(void)state;
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+		skip();
+	assert_int_equal(fast_load(&another, &shared), 0);
+	err = ages_load(shared->direct_map, shared->levels, &second);
+	if (err)
+		fail_msg("%s", err_text(err));
+	ages_unload(second);
+	fast_unload(another);
+	munlockall();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -181,6 +201,7 @@ int main(void)
 						begin, end),
 		cmocka_unit_test_setup_teardown(who_is_gone_is_not_told_of, begin, end),
 		cmocka_unit_test_setup_teardown(it_takes_microseconds, begin, end),
+		cmocka_unit_test(who_locks_all_of_his_memory_can_read_them_too),
 		cmocka_unit_test(where_the_kernel_says_its_maps_are_they_are),
 	};
 	struct fast_shared *shared;
