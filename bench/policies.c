@@ -12,6 +12,8 @@
  *		pages in order
  *	loop	5/4 of ROOM, in order, again and again
  *	gather	15 of 16 accesses to a fifth of ROOM at random, the others to the rest in order
+ *	turn	what is used changes: a loop over 5/4 of ROOM, then one over other pages
+ *		that fit
  *	random	all pages alike
  */
 #include <math.h>
@@ -78,6 +80,14 @@ static uint32_t by_loop(uint64_t i)
 	return (uint32_t)(i % (trace.room + trace.room / 4));
 }
 
+static uint32_t by_turn(uint64_t i)
+{
+	/* some rounds after the measured half of the accesses has begun */
+	if (i < 17ULL * trace.pages)
+		return by_loop(i);
+	return (uint32_t)(trace.pages - 1 - i % (trace.room / 8 * 7));
+}
+
 static uint32_t at_random(uint64_t i)
 {
 	return (uint32_t)(chance(i) * trace.pages);
@@ -86,11 +96,8 @@ static uint32_t at_random(uint64_t i)
 static const struct kind {
 	const char *name;
 	uint32_t (*page)(uint64_t i);
-} kinds[] = {{"zipf", by_zipf},
-	     {"scan", by_scan},
-	     {"loop", by_loop},
-	     {"gather", by_gather},
-	     {"random", at_random}};
+} kinds[] = {{"zipf", by_zipf},	    {"scan", by_scan}, {"loop", by_loop},
+	     {"gather", by_gather}, {"turn", by_turn}, {"random", at_random}};
 
 static void trace_open(uint32_t pages, uint32_t room)
 {
@@ -437,8 +444,9 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[1], kinds[i].name))
 			kind = &kinds[i];
 	if (!kind) {
-		fprintf(stderr, "usage: policies zipf|scan|loop|gather|random PAGES ROOM ACCESSES"
-				" FETCH_US\n");
+		fprintf(stderr,
+			"usage: policies zipf|scan|loop|gather|turn|random PAGES ROOM ACCESSES"
+			" FETCH_US\n");
 		return 2;
 	}
 	alarm(LIMIT_S);

@@ -12,6 +12,12 @@
 #define REFUSED	      (CHUNK_PAGES + CHUNK_PAGES / 4)
 #define REFUSED_BLIND (4 * CHUNK_PAGES)
 
+/* What is kept has so long to be accessed after a look, in rooms' worth of fills: a quarter, at
+ * first. Whoever is hasty lets go of a loop that takes longer, whoever is not keeps for long what
+ * is of no use any more. */
+#define HASTE	2U    /* 1 / 2^HASTE of a room; 0 to twice that */
+#define DROPPED 1024U /* pages let go, of which it is counted how many come back soon */
+
 static uint64_t on_probation(const struct policy_room *room)
 {
 	uint64_t least = (uint64_t)PROBATION_CHUNKS * CHUNK_PAGES;
@@ -49,6 +55,8 @@ void keep_came(struct keep *k, const struct policy_room *room, struct policy_chu
 {
 	bool soon = is_back_soon(room, pc, way);
 
+	if (pc->dropped && way == WAY_BACK && soon)
+		k->regretted += nr;
 	k->back += way != WAY_NEW ? nr : 0;
 	k->soon += way == WAY_SOON ? nr : 0;
 	if (k->back > LATELY) {
@@ -69,18 +77,69 @@ void keep_came(struct keep *k, const struct policy_room *room, struct policy_chu
 	}
 }
 
-static void let_go(struct keep *k, struct policy_chunk *pc, const pageset *stay)
+/* How many are no longer kept. */
+static unsigned int let_go(struct keep *k, struct policy_chunk *pc, const pageset *stay)
 {
-	k->pages -= pageset_count(&pc->kept);
+	unsigned int was = pageset_count(&pc->kept), is;
+
 	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
 		pc->kept.w[i] &= stay->w[i];
-	k->pages += pageset_count(&pc->kept);
+	is = pageset_count(&pc->kept);
+	k->pages -= was - is;
+	return was - is;
+}
+
+static unsigned int haste(const struct keep *k)
+{
+	return (unsigned int)((int)HASTE + k->haste);
 }
 
 /* Has there been time enough to be accessed since it was looked at? */
-static bool is_judged(const struct policy_room *room, const struct policy_chunk *pc)
+static bool is_judged(const struct keep *k, const struct policy_room *room,
+		      const struct policy_chunk *pc)
 {
-	return pc->cleared_at && room->now - pc->cleared_at >= room->pages;
+	return pc->cleared_at && room->now - pc->cleared_at >= room->pages >> haste(k);
+}
+
+/* So many pages that were kept were not accessed. Where much of such comes back soon, the next
+ * have more time, else less will do. */
+static void drop(struct keep *k, struct policy_chunk *pc, unsigned int nr)
+{
+	pc->dropped |= nr > 0;
+	k->dropped += nr;
+	if (k->dropped < DROPPED)
+		return;
+	if (8 * k->regretted > k->dropped)
+		k->haste -= haste(k) > 0;
+	else
+		k->haste += haste(k) < 2 * HASTE;
+	k->dropped = k->regretted = 0;
+}
+
+/* Each chunk is looked at once before any is twice: who has his turn when a look is due is
+ * often the same one. */
+static bool is_next(struct keep *k, const struct policy_room *room, const struct policy_chunk *pc)
+{
+	if (!pc->cleared_at || (is_judged(k, room, pc) && pc->cleared_at <= k->round)) {
+		k->passed = 0;
+		return true;
+	}
+	if (++k->passed > 2 * room->pages / CHUNK_PAGES) { /* there is none left */
+		k->passed = 0;
+		k->round = room->now;
+	}
+	return false;
+}
+
+static uint64_t enough(const struct keep *k, bool blind)
+{
+	return blind ? REFUSED_BLIND : REFUSED >> haste(k) / 2;
+}
+
+static bool is_looked_at(struct keep *k, const struct policy_room *room,
+			 const struct policy_chunk *pc, bool blind)
+{
+	return k->refused >= enough(k, blind) && pageset_count(&pc->kept) && is_next(k, room, pc);
 }
 
 /* How often is what leaves interrupted by what stays? */
@@ -128,31 +187,30 @@ static void yield(struct keep *k, const struct policy_room *room, struct policy_
 bool keep_leave(struct keep *k, const struct policy_room *room, struct policy_chunk *pc,
 		const pageset *young, pageset *set)
 {
-	uint64_t enough = young ? REFUSED : REFUSED_BLIND;
-	bool look = k->refused >= enough && pageset_count(&pc->kept);
-	bool judge = young ? is_judged(room, pc) : look;
+	const pageset none = {{0}};
+	bool look = is_looked_at(k, room, pc, !young), judged = young && is_judged(k, room, pc);
 	bool yields = k->pages > most(room) && pc->soon < pageset_count(&pc->kept) / SOON_SHARE;
 	pageset stay;
 
 	pc->soon = 0;
-	for (unsigned int i = 0; i < CHUNK_WORDS; i++) {
-		stay.w[i] = set->w[i];
-		if (judge)
-			stay.w[i] &= young ? young->w[i] : 0;
-	}
-	let_go(k, pc, &stay);
+	let_go(k, pc, set);
+	if (judged)
+		drop(k, pc, let_go(k, pc, young));
+	else if (look && !young)
+		let_go(k, pc, &none);
 	if (yields)
 		yield(k, room, pc);
 	divide(room, pc, set);
 	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
-		stay.w[i] &= ~set->w[i];
+		stay.w[i] = pc->kept.w[i] & ~set->w[i];
 	let_go(k, pc, &stay);
 	if (pageset_count(set))
 		pc->left_at = room->now;
 	if (!look)
 		return false;
-	k->refused -= enough;
+	k->refused -= enough(k, !young);
 	pc->cleared_at = room->now;
+	pc->dropped = false;
 	return young;
 }
 

@@ -127,6 +127,63 @@ static void what_is_not_accessed_leaves_when_others_are_refused(void **state)
 	assert_int_equal(leave(1, &none, &clear), 0); /* nobody has looked at it */
 }
 
+/* However the turns fall: here one is due each time that chunk 0 has its own. */
+static void all_are_looked_at_before_any_is_again(void **state)
+{
+	pageset all = pages(0, CHUNK_PAGES, 1);
+	unsigned int looks[32] = {0};
+	bool clear;
+
+	(void)state;
+	fill_with_kept();
+	for (unsigned int round = 0; round < 40; round++) {
+		room.now += ROOM;
+		k.refused = CHUNK_PAGES;
+		for (unsigned int c = 0; c < 24; c++) {
+			leave(c, &all, &clear);
+			looks[c] += clear;
+		}
+	}
+	for (unsigned int c = 0; c < 24; c++)
+		assert_in_range(looks[c], 1, 4);
+}
+
+/* Looks at the kept chunk, and again after @after fills: is it judged then? */
+static bool is_judged_after(unsigned int c, uint64_t after)
+{
+	const pageset none = {{0}};
+	pageset all = pages(0, CHUNK_PAGES, 1);
+	bool clear;
+
+	k.refused = ROOM;
+	leave(c, &all, &clear);
+	assert_true(clear);
+	k.refused = 0;
+	room.now += after;
+	return leave(c, &none, &clear) == CHUNK_PAGES;
+}
+
+static void who_was_let_go_for_good_was_not_let_go_soon_enough(void **state)
+{
+	(void)state;
+	fill_with_kept();
+	assert_false(is_judged_after(0, ROOM / 8));
+	for (unsigned int c = 1; c < 12; c++)
+		assert_true(is_judged_after(c, ROOM / 2));
+	assert_true(is_judged_after(12, ROOM / 8));
+}
+
+static void who_comes_back_was_let_go_too_soon(void **state)
+{
+	(void)state;
+	fill_with_kept();
+	for (unsigned int c = 0; c < 12; c++) {
+		assert_true(is_judged_after(c, ROOM));
+		come(c, 0, CHUNK_PAGES, WAY_BACK);
+	}
+	assert_false(is_judged_after(12, ROOM / 2));
+}
+
 static void where_accesses_are_not_known_it_is_who_has_his_turn(void **state)
 {
 	unsigned int left = 0;
@@ -191,6 +248,9 @@ int main(void)
 		TEST(what_is_new_in_a_kept_place_is_new),
 		TEST(some_room_is_for_what_comes),
 		TEST(what_is_not_accessed_leaves_when_others_are_refused),
+		TEST(all_are_looked_at_before_any_is_again),
+		TEST(who_was_let_go_for_good_was_not_let_go_soon_enough),
+		TEST(who_comes_back_was_let_go_too_soon),
 		TEST(where_accesses_are_not_known_it_is_who_has_his_turn),
 		TEST(what_is_in_use_all_the_time_is_kept_and_others_yield),
 		TEST(cheap_pages_are_not_picked_out),
