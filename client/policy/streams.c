@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/policy/streams.h"
 
-#define BEHIND 8  /* steps: threads that share a stream overtake each other */
-#define BEYOND 64 /* steps: pages that were in the job all the time are passed over */
+#define BEHIND	   8   /* steps: threads that share a stream overtake each other */
+#define ROUGHLY	   48  /* steps behind, of who goes on in any order */
+#define BEYOND	   64  /* steps: pages that were in the job all the time are passed over */
+#define SPOT_LEAST 12U /* faults; more by one for each stream that came to nothing */
 
 /* Steps from the stream's head to @page; false: it is not on its way. */
 static bool steps_to(const struct stream *s, uint64_t page, int64_t *steps)
@@ -21,15 +23,19 @@ static int64_t planned(const struct stream *s)
 	return (int64_t)(s->tail - s->head) / s->stride;
 }
 
+static bool is_near(const struct stream *s, int64_t steps)
+{
+	return steps >= (s->rough ? -ROUGHLY : -BEHIND) && steps < planned(s) + BEYOND;
+}
+
 /* The stream whose way @page is on, near what it has planned. */
 static struct stream *find(struct streams *all, space_id space, uint64_t page, int64_t *steps)
 {
 	for (unsigned int i = 0; i < STREAMS; i++) {
 		struct stream *s = &all->stream[i];
 
-		if (s->space.v != space.v || !s->stride || !steps_to(s, page, steps))
-			continue;
-		if (*steps >= -BEHIND && *steps < planned(s) + BEYOND)
+		if (s->space.v == space.v && s->stride && steps_to(s, page, steps) &&
+		    is_near(s, *steps))
 			return s;
 	}
 	return NULL;
@@ -46,13 +52,22 @@ static void shrink(struct stream *s)
 		s->stride = 0;
 }
 
-static void plan_next(struct stream *s, struct policy_plan *plan)
+static void plan_pages(struct stream *s, uint32_t nr, struct policy_plan *plan)
 {
 	plan->nr_runs = 1;
-	plan->run[0] = (struct policy_run){
-		.va = s->tail << PAGE_SHIFT, .stride = s->stride, .nr = s->window};
-	s->tail += (uint64_t)((int64_t)s->window * s->stride);
+	plan->run[0] =
+		(struct policy_run){.va = s->tail << PAGE_SHIFT, .stride = s->stride, .nr = nr};
+	s->tail += (uint64_t)((int64_t)nr * s->stride);
 	s->shrunk = false;
+}
+
+/* Of a rough stream all up to a window beyond the head. */
+static void plan_next(struct stream *s, struct policy_plan *plan)
+{
+	int64_t nr = s->rough ? (int64_t)(s->head + 1 + s->window - s->tail) : s->window;
+
+	if (nr > 0)
+		plan_pages(s, nr < POLICY_RUN_PAGES ? (uint32_t)nr : POLICY_RUN_PAGES, plan);
 }
 
 /* Did it come as planned? A page that is fetched, or stands by without being
@@ -84,7 +99,7 @@ static void go_on(struct streams *all, struct stream *s, const struct policy_fau
 			return;
 		left = 0;
 	}
-	if (left <= 0)
+	if (left <= 0 && !s->rough)
 		s->tail = s->head + (uint64_t)(int64_t)s->stride;
 	plan_next(s, plan);
 }
@@ -99,8 +114,8 @@ static struct stream *oldest(struct streams *all)
 	return s;
 }
 
-static void begin(struct streams *all, struct walker *who, const struct policy_fault *f,
-		  int32_t stride, struct policy_plan *plan)
+static struct stream *begin(struct streams *all, struct walker *who, const struct policy_fault *f,
+			    int32_t stride)
 {
 	struct stream *s = oldest(all);
 	uint64_t page = f->va >> PAGE_SHIFT;
@@ -113,7 +128,18 @@ static void begin(struct streams *all, struct walker *who, const struct policy_f
 			     .used = ++all->tick,
 			     .by = (uint8_t)(who - all->walks.walker)};
 	who->unproven++;
-	plan_next(s, plan);
+	return s;
+}
+
+static struct stream *begin_roughly(struct streams *all, struct walker *who,
+				    const struct policy_fault *f, uint64_t from)
+{
+	struct stream *s = begin(all, who, f, 1);
+
+	s->rough = true;
+	s->window = STREAM_ROUGH;
+	s->tail = from;
+	return s;
 }
 
 static void plan(void *ctx, const struct policy_fault *f, struct policy_plan *p)
@@ -121,6 +147,7 @@ static void plan(void *ctx, const struct policy_fault *f, struct policy_plan *p)
 	struct streams *all = ctx;
 	struct walker *who;
 	struct stream *s;
+	uint64_t from;
 	int32_t stride;
 	int64_t steps;
 
@@ -134,9 +161,12 @@ static void plan(void *ctx, const struct policy_fault *f, struct policy_plan *p)
 		return;
 	}
 	who = walks_who(&all->walks, f);
+	from = spots_add(&all->spots, f, SPOT_LEAST + who->unproven);
 	stride = walks_add(&all->walks, who, f);
-	if (stride)
-		begin(all, who, f, stride, p);
+	if (from)
+		plan_next(begin_roughly(all, who, f, from), p);
+	else if (stride)
+		plan_next(begin(all, who, f, stride), p);
 }
 
 static void unused(void *ctx, space_id space, uint64_t va)

@@ -13,6 +13,9 @@
  * it goes on otherwise, when a page of it was not there, or was given up unused;
  * a stream that has no window left is none.
  *
+ * Where half of a small region was missed in whatever order (spots.h), a rough stream
+ * begins: what was left out before its head is planned with the window after it.
+ *
  * What leaves is the business of keep.h.
  */
 #ifndef RMEM_POLICY_STREAMS_H
@@ -20,6 +23,7 @@
 
 #include "client/core/policy.h"
 #include "client/policy/keep.h"
+#include "client/policy/spots.h"
 #include "client/policy/walks.h"
 #include "client/policy/zeros.h"
 
@@ -27,6 +31,7 @@
 #define STREAM_FIRST  4U   /* pages of the first window */
 #define STREAM_LEAST  2U   /* of the smallest */
 #define STREAM_WINDOW 128U /* of the largest */
+#define STREAM_ROUGH  32U  /* of the first of a rough one */
 #define STREAM_PROVEN 2U
 
 struct stream {
@@ -38,6 +43,7 @@ struct stream {
 	uint8_t by;    /* index of the walker that began it */
 	uint8_t hits;  /* plans that were reached, at most STREAM_PROVEN */
 	bool shrunk;   /* since the last plan */
+	bool rough;    /* goes forward, but its pages in any order */
 };
 
 /* Zeroed is ready. */
@@ -45,6 +51,7 @@ struct streams {
 	struct stream stream[STREAMS];
 	uint32_t tick;
 	struct walks walks;
+	struct spots spots;
 	struct zeros zeros;
 	struct keep keep;
 };

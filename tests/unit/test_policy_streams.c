@@ -245,6 +245,43 @@ static void after_pages_that_were_there_all_the_time_it_goes_on(void **state)
 	free(w);
 }
 
+/* As rows that are swapped in two columns of a matrix at a time: 20 pages in no order, then
+ * the next 20. */
+static void pages_in_any_order_of_a_region_that_moves_on_are_in_time(void **state)
+{
+	struct world *w = world_new();
+
+	(void)state;
+	for (uint32_t first = 1000; first < 9000; first += 20) {
+		uint32_t order[20];
+
+		for (uint32_t i = 0; i < 20; i++) {
+			uint32_t k = any(w, i + 1);
+
+			order[i] = order[k];
+			order[k] = i;
+		}
+		for (uint32_t i = 0; i < 20; i++)
+			touch(w, first + order[i], 0x400000 + i % 5, 1);
+	}
+	assert_in_time(w, 95);
+	assert_true(w->ahead < 8400);
+	free(w);
+}
+
+static void a_third_of_each_region_brings_nothing(void **state)
+{
+	struct world *w = world_new();
+
+	(void)state;
+	for (uint32_t first = 1000; first < 100000; first += 64)
+		for (uint32_t i = 0; i < 21; i++)
+			touch(w, first + any(w, 64), 0x400000 + i, 1);
+	print_message("[ %u faults, %u came ahead ]\n", w->faults, w->ahead);
+	assert_true(w->ahead * 20ULL <= w->faults);
+	free(w);
+}
+
 /* ---- no streams ---- */
 
 static void random_touches_bring_nothing(void **state)
@@ -414,6 +451,8 @@ int main(void)
 		cmocka_unit_test(a_sequence_forward_is_in_place_before_it_is_touched),
 		cmocka_unit_test(a_sequence_backward_is_too),
 		cmocka_unit_test(strides_are_followed),
+		cmocka_unit_test(pages_in_any_order_of_a_region_that_moves_on_are_in_time),
+		cmocka_unit_test(a_third_of_each_region_brings_nothing),
 		cmocka_unit_test(eight_streams_by_turns_are_told_apart),
 		cmocka_unit_test(eight_streams_in_random_order_are_told_apart),
 		cmocka_unit_test(two_threads_in_one_array_have_a_stream_each),
