@@ -33,7 +33,7 @@
 #define AGENT_FILES  64U
 #define JOB_FEATURES                                                                      \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | \
-	 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_THREAD_ID)
+	 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS)
 
 _Static_assert(sizeof(struct agent_ring) <= RING_BYTES, "the ring is one page");
 

@@ -15,6 +15,7 @@ static struct policy_fault told(const struct space *s, const struct waiting *w,
 				     .va = w->va & PAGE_MASK,
 				     .ip = w->ip,
 				     .tid = w->tid,
+				     .offset = (uint16_t)(w->va & ~PAGE_MASK),
 				     .kind = (uint8_t)kind};
 }
 
@@ -80,13 +81,13 @@ static bool expect(struct core *c, const struct space *s, uint64_t va, bool *mar
 static bool expect_run(struct core *c, const struct space *s, const struct policy_run *run)
 {
 	uint32_t nr = run->nr < POLICY_RUN_PAGES ? run->nr : POLICY_RUN_PAGES;
-	uint64_t va = run->va & PAGE_MASK;
+	uint64_t va = run->va;
 	bool marked = false;
 
-	for (uint32_t i = 0; i < nr; i++, va += (uint64_t)run->stride * PAGE_BYTES) {
+	for (uint32_t i = 0; i < nr; i++, va += (uint64_t)run->stride) {
 		bool marker = !marked && i >= run->marker;
 
-		if (!expect(c, s, va, &marker) || c->st->lost)
+		if (!expect(c, s, va & PAGE_MASK, &marker) || c->st->lost)
 			return false;
 		marked |= marker;
 	}

@@ -241,6 +241,7 @@ bool core_may_read(const struct core *c, space_id sp);
 /* The thread that faulted is the space's own agent. */
 #define CORE_AGENT_TID UINT32_MAX
 
+/* @va is where it was touched, to the byte; @ip 0: unknown. */
 void core_fault(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid);
 
 /* The same, heard of by other means than a message, at any time between messages.

@@ -56,17 +56,18 @@ struct policy_fault {
 	uint64_t va; /* of the page */
 	uint64_t ip; /* 0 unknown */
 	uint32_t tid;
-	uint8_t kind; /* enum policy_kind */
+	uint16_t offset; /* of the touch in the page */
+	uint8_t kind;	 /* enum policy_kind */
 };
 
 #define POLICY_RUNS	 4U
 #define POLICY_RUN_PAGES 1024U /* the core looks at no more of a run */
 #define POLICY_NO_MARKER UINT32_MAX
 
-/* Pages va, va + stride, va + 2 * stride ... */
+/* The pages of va, va + stride, va + 2 * stride ... */
 struct policy_run {
 	uint64_t va;
-	int64_t stride; /* in pages, may be negative */
+	int64_t stride; /* in bytes, may be negative */
 	uint32_t nr;
 	uint32_t marker; /* index: the first page from there on that can be one */
 };

@@ -12,7 +12,7 @@ static void plan(void *ctx, const struct policy_fault *f, struct policy_plan *p)
 		return;
 	p->nr_runs = 1;
 	p->run[0] = (struct policy_run){.va = f->va & ~(READAHEAD_PAGES * PAGE_BYTES - 1),
-					.stride = 1,
+					.stride = PAGE_BYTES,
 					.nr = READAHEAD_PAGES,
 					.marker = POLICY_NO_MARKER};
 }

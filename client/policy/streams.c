@@ -6,21 +6,34 @@
 #define BEYOND	   64  /* steps: pages that were in the job all the time are passed over */
 #define SPOT_LEAST 12U /* faults; more by one for each stream that came to nothing */
 
-/* Steps from the stream's head to @page; false: it is not on its way. */
-static bool steps_to(const struct stream *s, uint64_t page, int64_t *steps)
+static uint64_t step_va(const struct stream *s, int64_t step)
 {
-	int64_t off = (int64_t)(page - s->head);
+	return s->base + (uint64_t)(step * s->stride);
+}
 
-	*steps = off;
-	if (s->stride == 1)
+/* Steps from the stream's head to the page of @va; false: it is not on its way. */
+static bool steps_to(const struct stream *s, uint64_t va, int64_t *steps)
+{
+	const int64_t page = PAGE_BYTES;
+	int64_t off = (int64_t)(va - s->base), step;
+
+	if (s->stride == page) {
+		*steps = off / page - s->head;
 		return true;
-	*steps = off / s->stride;
-	return *steps * s->stride == off;
+	}
+	/* The first step that gets to where the page begins, on this way. */
+	if (s->stride > 0)
+		step = off > 0 ? (off + s->stride - 1) / s->stride : off / s->stride;
+	else
+		step = off + page - 1 < 0 ? (off + page + s->stride) / s->stride
+					  : (off + page - 1) / s->stride;
+	*steps = step - s->head;
+	return (step_va(s, step) & PAGE_MASK) == va;
 }
 
 static int64_t planned(const struct stream *s)
 {
-	return (int64_t)(s->tail - s->head) / s->stride;
+	return s->tail - s->head;
 }
 
 static bool is_near(const struct stream *s, int64_t steps)
@@ -28,13 +41,13 @@ static bool is_near(const struct stream *s, int64_t steps)
 	return steps >= (s->rough ? -ROUGHLY : -BEHIND) && steps < planned(s) + BEYOND;
 }
 
-/* The stream whose way @page is on, near what it has planned. */
-static struct stream *find(struct streams *all, space_id space, uint64_t page, int64_t *steps)
+/* The stream whose way the page is on, near what it has planned. */
+static struct stream *find(struct streams *all, space_id space, uint64_t va, int64_t *steps)
 {
 	for (unsigned int i = 0; i < STREAMS; i++) {
 		struct stream *s = &all->stream[i];
 
-		if (s->space.v == space.v && s->stride && steps_to(s, page, steps) &&
+		if (s->space.v == space.v && s->stride && steps_to(s, va, steps) &&
 		    is_near(s, *steps))
 			return s;
 	}
@@ -52,22 +65,21 @@ static void shrink(struct stream *s)
 		s->stride = 0;
 }
 
-static void plan_pages(struct stream *s, uint32_t nr, struct policy_plan *plan)
-{
-	plan->nr_runs = 1;
-	plan->run[0] =
-		(struct policy_run){.va = s->tail << PAGE_SHIFT, .stride = s->stride, .nr = nr};
-	s->tail += (uint64_t)((int64_t)nr * s->stride);
-	s->shrunk = false;
-}
-
 /* Of a rough stream all up to a window beyond the head. */
 static void plan_next(struct stream *s, struct policy_plan *plan)
 {
-	int64_t nr = s->rough ? (int64_t)(s->head + 1 + s->window - s->tail) : s->window;
+	int64_t nr = s->rough ? s->head + 1 + s->window - s->tail : s->window;
 
-	if (nr > 0)
-		plan_pages(s, nr < POLICY_RUN_PAGES ? (uint32_t)nr : POLICY_RUN_PAGES, plan);
+	if (nr <= 0)
+		return;
+	plan->nr_runs = 1;
+	plan->run[0] = (struct policy_run){
+		.va = step_va(s, s->tail),
+		.stride = s->stride,
+		.nr = nr < POLICY_RUN_PAGES ? (uint32_t)nr : POLICY_RUN_PAGES,
+	};
+	s->tail += plan->run[0].nr;
+	s->shrunk = false;
 }
 
 /* Did it come as planned? A page that is fetched, or stands by without being
@@ -85,7 +97,7 @@ static void go_on(struct streams *all, struct stream *s, const struct policy_fau
 	s->used = ++all->tick;
 	if (steps <= 0)
 		return;
-	s->head = f->va >> PAGE_SHIFT;
+	s->head += steps;
 	if (was_there(f)) {
 		if (left > s->window)
 			return;
@@ -100,7 +112,7 @@ static void go_on(struct streams *all, struct stream *s, const struct policy_fau
 		left = 0;
 	}
 	if (left <= 0 && !s->rough)
-		s->tail = s->head + (uint64_t)(int64_t)s->stride;
+		s->tail = s->head + 1;
 	plan_next(s, plan);
 }
 
@@ -115,15 +127,14 @@ static struct stream *oldest(struct streams *all)
 }
 
 static struct stream *begin(struct streams *all, struct walker *who, const struct policy_fault *f,
-			    int32_t stride)
+			    int64_t stride)
 {
 	struct stream *s = oldest(all);
-	uint64_t page = f->va >> PAGE_SHIFT;
 
 	*s = (struct stream){.space = f->space,
 			     .stride = stride,
-			     .head = page,
-			     .tail = page + (uint64_t)(int64_t)stride,
+			     .base = stride % (int64_t)PAGE_BYTES ? f->va + f->offset : f->va,
+			     .tail = 1,
 			     .window = STREAM_FIRST,
 			     .used = ++all->tick,
 			     .by = (uint8_t)(who - all->walks.walker)};
@@ -134,11 +145,11 @@ static struct stream *begin(struct streams *all, struct walker *who, const struc
 static struct stream *begin_roughly(struct streams *all, struct walker *who,
 				    const struct policy_fault *f, uint64_t from)
 {
-	struct stream *s = begin(all, who, f, 1);
+	struct stream *s = begin(all, who, f, PAGE_BYTES);
 
 	s->rough = true;
 	s->window = STREAM_ROUGH;
-	s->tail = from;
+	s->tail = (int64_t)(from - (f->va >> PAGE_SHIFT));
 	return s;
 }
 
@@ -148,14 +159,13 @@ static void plan(void *ctx, const struct policy_fault *f, struct policy_plan *p)
 	struct walker *who;
 	struct stream *s;
 	uint64_t from;
-	int32_t stride;
-	int64_t steps;
+	int64_t stride, steps;
 
 	if (f->kind == POLICY_ZERO) {
 		p->zeros = zeros_ahead(&all->zeros, f);
 		return;
 	}
-	s = find(all, f->space, f->va >> PAGE_SHIFT, &steps);
+	s = find(all, f->space, f->va, &steps);
 	if (s) {
 		go_on(all, s, f, steps, p);
 		return;
@@ -173,7 +183,7 @@ static void unused(void *ctx, space_id space, uint64_t va)
 {
 	struct streams *all = ctx;
 	int64_t steps;
-	struct stream *s = find(all, space, va >> PAGE_SHIFT, &steps);
+	struct stream *s = find(all, space, va, &steps);
 
 	if (s && steps > 0 && steps < planned(s))
 		shrink(s);

@@ -36,8 +36,9 @@
 
 struct stream {
 	space_id space;
-	int32_t stride; /* in pages; 0: no stream */
-	uint64_t head, tail;
+	int64_t stride;	    /* in bytes; 0: no stream */
+	uint64_t base;	    /* where it began */
+	int64_t head, tail; /* in steps from there */
 	uint32_t window;
 	uint32_t used; /* tick of the last hit */
 	uint8_t by;    /* index of the walker that began it */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/policy/walks.h"
 
+#include <stdlib.h>
+
 #define LEAST_STEPS 3U
 #define MOST_STEPS  8U
 #define UNPROVEN    8U		/* streams that may begin at once */
@@ -80,11 +82,8 @@ static int32_t near_by(struct walks *all, const struct policy_fault *f, unsigned
 
 /* Steps of any length: what most of them say is what several streams have in
  * common. */
-static int32_t by_walker(struct walker *who, const struct policy_fault *f, unsigned int least)
+static int32_t by_walker(struct walker *who, int64_t step, unsigned int least)
 {
-	int64_t step = (int64_t)(page_of(f) - who->last);
-
-	who->last = page_of(f);
 	if (!step)
 		return 0;
 	if (step > FAR || step < -FAR) {
@@ -95,11 +94,32 @@ static int32_t by_walker(struct walker *who, const struct policy_fault *f, unsig
 	return trend_steady(&who->trend, least);
 }
 
-int32_t walks_add(struct walks *all, struct walker *who, const struct policy_fault *f)
+/* The same to the byte, of what is no whole number of pages, but more than one. */
+static int32_t exactly(struct walker *who, int64_t step, unsigned int least)
+{
+	int32_t stride;
+
+	if (step > INT32_MAX || step < INT32_MIN) {
+		who->exactly = (struct trend){0};
+		return 0;
+	}
+	trend_add(&who->exactly, (int32_t)step);
+	stride = trend_steady(&who->exactly, least);
+	return labs(stride) > (long)PAGE_BYTES && stride % (int32_t)PAGE_BYTES ? stride : 0;
+}
+
+int64_t walks_add(struct walks *all, struct walker *who, const struct policy_fault *f)
 {
 	uint32_t more = who->unproven > UNPROVEN ? who->unproven - UNPROVEN : 0;
 	unsigned int least = more < MOST_STEPS - LEAST_STEPS ? LEAST_STEPS + more : MOST_STEPS;
-	int32_t far = by_walker(who, f, least), near = near_by(all, f, least);
+	uint64_t at = f->va + f->offset, last = who->last;
+	int32_t far, near, exact;
 
-	return near ? near : far;
+	who->last = at;
+	exact = exactly(who, (int64_t)(at - last), least);
+	far = by_walker(who, (int64_t)(page_of(f) - (last >> PAGE_SHIFT)), least);
+	near = near_by(all, f, least);
+	if (exact)
+		return exact;
+	return (near ? near : far) * (int64_t)PAGE_BYTES;
 }

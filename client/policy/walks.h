@@ -24,9 +24,11 @@ struct walk {
 struct walker {
 	space_id space;
 	uint32_t tid;
-	uint64_t ip, last;
-	uint32_t unproven; /* streams begun since one of them went on */
-	struct trend trend;
+	uint64_t ip;
+	uint64_t last;	      /* address of its last touch */
+	uint32_t unproven;    /* streams begun since one of them went on */
+	struct trend trend;   /* in pages */
+	struct trend exactly; /* in bytes: rows of a matrix are seldom whole pages */
 };
 
 struct walks {
@@ -40,8 +42,8 @@ struct walks {
 
 struct walker *walks_who(struct walks *all, const struct policy_fault *f);
 
-/* Takes the fault in. The stride of a stream that it makes certain, in pages,
- * or 0. */
-int32_t walks_add(struct walks *all, struct walker *who, const struct policy_fault *f);
+/* Takes the fault in. The stride of a stream that it makes certain, in bytes, or 0: whole
+ * pages, or more than one. */
+int64_t walks_add(struct walks *all, struct walker *who, const struct policy_fault *f);
 
 #endif

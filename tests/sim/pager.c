@@ -287,7 +287,7 @@ static void give(struct sim *w, unsigned int s, const struct mevent *ev, uint32_
 		sim_event(w, EV_FAULT, w->sp[s].id, va, tid);
 		if (is_agents(w, s, tid))
 			tid = CORE_AGENT_TID;
-		core_fault(w->core, id_of(w, s), va, 0, tid);
+		core_fault(w->core, id_of(w, s), va + sim_below(w, PAGE_BYTES), 0, tid);
 		break;
 	case MMSG_REMOVE:
 		sim_event(w, EV_REMOVE, w->sp[s].id, va, end);
@@ -361,7 +361,7 @@ static void fast_fault(struct sim *w)
 		return;
 	i = t->used && t->wait == MWAIT_FAULT ? t->page : sim_below(w, w->m.nr_pages);
 	sim_event(w, EV_FAULT, sp->id, model_va(&w->m, i), 1);
-	core_hint(w->core, id_of(w, s), model_va(&w->m, i), 1, t->tid);
+	core_hint(w->core, id_of(w, s), model_va(&w->m, i) + sim_below(w, PAGE_BYTES), 1, t->tid);
 }
 
 /* A space that is gone is forgotten when nobody can speak of it any more. */

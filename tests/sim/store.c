@@ -385,7 +385,9 @@ static struct policy_run any_run(struct sim *w, uint64_t near)
 {
 	struct policy_run run = {.va = any_va(w, near), .nr = 1 + sim_below(w, w->cfg.ahead_pages)};
 
-	run.stride = (int64_t)sim_below(w, 7) - 3;
+	run.stride = ((int64_t)sim_below(w, 7) - 3) * (int64_t)PAGE_BYTES;
+	if (sim_pct(w, 30))
+		run.stride += sim_below(w, (uint32_t)PAGE_BYTES);
 	run.marker = sim_pct(w, 50) ? sim_below(w, run.nr + 1) : POLICY_NO_MARKER;
 	if (!sim_below(w, 50)) {
 		run.nr = (uint32_t)sim_rnd(w);

@@ -308,7 +308,8 @@ static int teardown(void **state)
 
 static void plan_run(unsigned int page, int64_t stride, uint32_t nr, uint32_t marker)
 {
-	w.plan.run[w.plan.nr_runs++] = (struct policy_run){va_of(page), stride, nr, marker};
+	w.plan.run[w.plan.nr_runs++] =
+		(struct policy_run){va_of(page), stride * (int64_t)PAGE_BYTES, nr, marker};
 }
 
 static void fault(unsigned int page)
@@ -448,7 +449,8 @@ static void addresses_that_are_none_are_passed_over(void **state)
 	(void)state;
 	w.plan.nr_runs = 3;
 	w.plan.run[0] = (struct policy_run){0, -1, UINT32_MAX, 0};
-	w.plan.run[1] = (struct policy_run){BASE - 2 * PAGE_BYTES + 5, 1, 4, POLICY_NO_MARKER};
+	w.plan.run[1] =
+		(struct policy_run){BASE - 2 * PAGE_BYTES + 5, PAGE_BYTES, 4, POLICY_NO_MARKER};
 	w.plan.run[2] = (struct policy_run){UINT64_MAX, INT64_MAX, 100, 0};
 	fault(100);
 	assert_int_equal(present(0, PAGES), 3);

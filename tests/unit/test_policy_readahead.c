@@ -18,7 +18,7 @@ static void the_group_around_a_fault_comes(void **state)
 	assert_int_equal(plan.nr_runs, 1);
 	assert_int_equal(plan.run[0].va, 0x7f0000010000);
 	assert_int_equal(plan.run[0].nr, 8);
-	assert_int_equal(plan.run[0].stride, 1);
+	assert_int_equal(plan.run[0].stride, PAGE_BYTES);
 	assert_int_equal(plan.run[0].marker, POLICY_NO_MARKER);
 }
 

@@ -52,7 +52,8 @@ static void carry_out(struct world *w, const struct policy_run *run)
 	bool marked = false;
 
 	for (uint32_t i = 0; i < run->nr; i++) {
-		uint64_t page = (run->va >> PAGE_SHIFT) - FIRST_PAGE + (uint64_t)(i * run->stride);
+		uint64_t va = run->va + (uint64_t)(i * run->stride);
+		uint64_t page = (va >> PAGE_SHIFT) - FIRST_PAGE;
 
 		if (page >= PAGES || w->where[page] != REMOTE)
 			continue;
@@ -63,10 +64,14 @@ static void carry_out(struct world *w, const struct policy_run *run)
 	}
 }
 
-static void touch(struct world *w, uint32_t page, uint64_t ip, uint32_t tid)
+static void touch_at(struct world *w, uint64_t at, uint64_t ip, uint32_t tid)
 {
-	struct policy_fault f = {
-		.space = {1}, .va = (FIRST_PAGE + page) << PAGE_SHIFT, .ip = ip, .tid = tid};
+	uint32_t page = (uint32_t)(at >> PAGE_SHIFT);
+	struct policy_fault f = {.space = {1},
+				 .va = (FIRST_PAGE + page) << PAGE_SHIFT,
+				 .ip = ip,
+				 .tid = tid,
+				 .offset = at % PAGE_BYTES};
 	struct policy_plan plan = {0};
 
 	assert_true(page < PAGES);
@@ -88,6 +93,11 @@ static void touch(struct world *w, uint32_t page, uint64_t ip, uint32_t tid)
 	assert_true(plan.nr_runs <= POLICY_RUNS);
 	for (uint32_t i = 0; i < plan.nr_runs; i++)
 		carry_out(w, &plan.run[i]);
+}
+
+static void touch(struct world *w, uint32_t page, uint64_t ip, uint32_t tid)
+{
+	touch_at(w, (uint64_t)page << PAGE_SHIFT, ip, tid);
 }
 
 static void walk(struct world *w, uint32_t from, int32_t stride, uint32_t steps, uint32_t tid)
@@ -242,6 +252,40 @@ static void after_pages_that_were_there_all_the_time_it_goes_on(void **state)
 		w->where[page] = MAPPED;
 	walk(w, 1000, 1, 3000, 1);
 	assert_true(w->faults < 120);
+	free(w);
+}
+
+/* Down a column of a matrix: rows take 40,000 bytes, or 9.77 pages. */
+static void rows_that_are_no_whole_pages_are_followed(void **state)
+{
+	static const int64_t row[] = {40000, -40000, 8000, -4104, 123456};
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(row) / sizeof(*row); i++) {
+		struct world *w = world_new();
+		uint64_t at = (uint64_t)PAGES / 2 * PAGE_BYTES + 72;
+
+		for (uint32_t n = 0; n < 2000; n++, at += (uint64_t)row[i])
+			touch_at(w, at, 0x400000, 1);
+		assert_in_time(w, 95);
+		assert_true(w->ahead < 2300);
+		free(w);
+	}
+}
+
+/* Four columns side by side, which are in other pages where a row crosses from one to the next:
+ * eight rows at a time, as a matrix is packed for its product. */
+static void blocks_of_rows_that_are_no_whole_pages_are_followed(void **state)
+{
+	struct world *w = world_new();
+
+	(void)state;
+	for (uint64_t block = 0; block < 8; block++)
+		for (uint64_t n = 0; n < 500; n++)
+			for (uint64_t i = 0; i < 320; i += 8)
+				touch_at(w, block * 320 + n * 40000 + i * 8, 0x400000 + n % 4, 1);
+	print_message("[ %u faults, %u came ahead ]\n", w->faults, w->ahead);
+	assert_true(w->faults < 650);
 	free(w);
 }
 
@@ -451,6 +495,8 @@ int main(void)
 		cmocka_unit_test(a_sequence_forward_is_in_place_before_it_is_touched),
 		cmocka_unit_test(a_sequence_backward_is_too),
 		cmocka_unit_test(strides_are_followed),
+		cmocka_unit_test(rows_that_are_no_whole_pages_are_followed),
+		cmocka_unit_test(blocks_of_rows_that_are_no_whole_pages_are_followed),
 		cmocka_unit_test(pages_in_any_order_of_a_region_that_moves_on_are_in_time),
 		cmocka_unit_test(a_third_of_each_region_brings_nothing),
 		cmocka_unit_test(eight_streams_by_turns_are_told_apart),
