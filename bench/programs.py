@@ -231,7 +231,8 @@ def programs(bench):
     can, rows = what_can_swap(bench)
     rows.append(Row("runs for each median", str(runs) if shares == (HALF,) else f"{runs} at {HALF} %, else 1"))
     raw, left_out = {}, [p.name for p in ALL]
-    for program in bench.some(ALL, [p for p in ALL if p.name in QUICK]):
+    for program in bench.some([p for p in ALL if p.name in bench.args.programs],
+                              [p for p in ALL if p.name in QUICK]):
         left_out.remove(program.name)
         if not program.is_there():
             rows.append(Row(program.name, f"not measured: apt install {program.package}"))
