@@ -4,6 +4,7 @@
 #define BEHIND	   8   /* steps: threads that share a stream overtake each other */
 #define ROUGHLY	   48  /* steps behind, of who goes on in any order */
 #define BEYOND	   64  /* steps: pages that were in the job all the time are passed over */
+#define OVERRUNS   3   /* of a rough one, one after another, before it shrinks */
 #define SPOT_LEAST 12U /* faults; more by one for each stream that came to nothing */
 
 static uint64_t step_va(const struct stream *s, int64_t step)
@@ -20,6 +21,12 @@ static bool steps_to(const struct stream *s, uint64_t va, int64_t *steps)
 	if (s->stride == page) {
 		*steps = off / page - s->head;
 		return true;
+	}
+	if (s->rough) { /* by columns, or a page beside: fit() */
+		step = (off + (off < 0 ? -s->stride : s->stride) / 2) / s->stride;
+		off = (int64_t)(va - (step_va(s, step) & PAGE_MASK));
+		*steps = step - s->head;
+		return off >= -page && off <= page;
 	}
 	/* The first step that gets to where the page begins, on this way. */
 	if (s->stride > 0)
@@ -82,6 +89,17 @@ static void plan_next(struct stream *s, struct policy_plan *plan)
 	s->shrunk = false;
 }
 
+/* The columns are where this page says that they are: as little elsewhere as can be. */
+static void fit(struct stream *s, int64_t step, uint64_t va)
+{
+	uint64_t at = step_va(s, step);
+
+	if (at < va)
+		s->base += va - at;
+	else if (at >= va + PAGE_BYTES)
+		s->base -= at - (va + PAGE_BYTES - 1);
+}
+
 /* Did it come as planned? A page that is fetched, or stands by without being
  * the marker, was not: there was no room, it left again, or the job jumped. */
 static bool was_there(const struct policy_fault *f)
@@ -95,17 +113,20 @@ static void go_on(struct streams *all, struct stream *s, const struct policy_fau
 	int64_t left = planned(s) - steps;
 
 	s->used = ++all->tick;
+	if (s->rough)
+		fit(s, s->head + steps, f->va);
 	if (steps <= 0)
 		return;
 	s->head += steps;
 	if (was_there(f)) {
+		s->overruns = 0;
 		if (left > s->window)
 			return;
 		s->hits = (uint8_t)(s->hits + (s->hits < STREAM_PROVEN));
 		if (s->hits == STREAM_PROVEN)
 			all->walks.walker[s->by].unproven = 0;
 		s->window = s->window * 2 < STREAM_WINDOW ? s->window * 2 : STREAM_WINDOW;
-	} else {
+	} else if (!s->rough || left > 0 || s->overruns++ >= OVERRUNS) {
 		shrink(s);
 		if (!s->stride)
 			return;
@@ -142,24 +163,44 @@ static struct stream *begin(struct streams *all, struct walker *who, const struc
 	return s;
 }
 
+/* @base: the page of the fault, or more exactly where its column is. */
 static struct stream *begin_roughly(struct streams *all, struct walker *who,
-				    const struct policy_fault *f, uint64_t from)
+				    const struct policy_fault *f, int64_t stride, uint64_t base,
+				    int64_t tail)
 {
-	struct stream *s = begin(all, who, f, PAGE_BYTES);
+	struct stream *s = begin(all, who, f, stride);
 
 	s->rough = true;
+	s->base = base;
 	s->window = STREAM_ROUGH;
-	s->tail = (int64_t)(from - (f->va >> PAGE_SHIFT));
+	s->tail = tail;
 	return s;
+}
+
+/* The stream that this fault makes certain. */
+static struct stream *begun(struct streams *all, const struct policy_fault *f)
+{
+	struct walker *who = walks_who(&all->walks, f);
+	uint64_t from = spots_add(&all->spots, f, SPOT_LEAST + who->unproven), base;
+	int64_t stride = walks_add(&all->walks, who, f), columns;
+	bool exact = stride % (int64_t)PAGE_BYTES;
+
+	if (exact)
+		columns_learn(&all->columns, stride);
+	columns = columns_add(&all->columns, f, &base);
+	if (from)
+		return begin_roughly(all, who, f, PAGE_BYTES, f->va,
+				     (int64_t)(from - (f->va >> PAGE_SHIFT)));
+	if (columns && !exact)
+		return begin_roughly(all, who, f, columns, base, -(int64_t)STREAM_ROUGH / 2);
+	return stride ? begin(all, who, f, stride) : NULL;
 }
 
 static void plan(void *ctx, const struct policy_fault *f, struct policy_plan *p)
 {
 	struct streams *all = ctx;
-	struct walker *who;
 	struct stream *s;
-	uint64_t from;
-	int64_t stride, steps;
+	int64_t steps;
 
 	if (f->kind == POLICY_ZERO) {
 		p->zeros = zeros_ahead(&all->zeros, f);
@@ -170,13 +211,9 @@ static void plan(void *ctx, const struct policy_fault *f, struct policy_plan *p)
 		go_on(all, s, f, steps, p);
 		return;
 	}
-	who = walks_who(&all->walks, f);
-	from = spots_add(&all->spots, f, SPOT_LEAST + who->unproven);
-	stride = walks_add(&all->walks, who, f);
-	if (from)
-		plan_next(begin_roughly(all, who, f, from), p);
-	else if (stride)
-		plan_next(begin(all, who, f, stride), p);
+	s = begun(all, f);
+	if (s)
+		plan_next(s, p);
 }
 
 static void unused(void *ctx, space_id space, uint64_t va)

@@ -13,8 +13,10 @@
  * it goes on otherwise, when a page of it was not there, or was given up unused;
  * a stream that has no window left is none.
  *
- * Where half of a small region was missed in whatever order (spots.h), a rough stream
- * begins: what was left out before its head is planned with the window after it.
+ * Where half of a small region was missed in whatever order (spots.h), or pages of a matrix
+ * a column apart (columns.h), a rough stream begins: what was left out before its head is
+ * planned with the window after it. Who goes on in any order is often beyond that before
+ * the marker is touched: only several times in a row halve the window.
  *
  * What leaves is the business of keep.h.
  */
@@ -22,6 +24,7 @@
 #define RMEM_POLICY_STREAMS_H
 
 #include "client/core/policy.h"
+#include "client/policy/columns.h"
 #include "client/policy/keep.h"
 #include "client/policy/spots.h"
 #include "client/policy/walks.h"
@@ -40,11 +43,12 @@ struct stream {
 	uint64_t base;	    /* where it began */
 	int64_t head, tail; /* in steps from there */
 	uint32_t window;
-	uint32_t used; /* tick of the last hit */
-	uint8_t by;    /* index of the walker that began it */
-	uint8_t hits;  /* plans that were reached, at most STREAM_PROVEN */
-	bool shrunk;   /* since the last plan */
-	bool rough;    /* goes forward, but its pages in any order */
+	uint32_t used;	  /* tick of the last hit */
+	uint8_t by;	  /* index of the walker that began it */
+	uint8_t hits;	  /* plans that were reached, at most STREAM_PROVEN */
+	bool shrunk;	  /* since the last plan */
+	uint8_t overruns; /* of a rough one, since a plan was reached */
+	bool rough;	  /* goes forward, but its pages in any order */
 };
 
 /* Zeroed is ready. */
@@ -53,6 +57,7 @@ struct streams {
 	uint32_t tick;
 	struct walks walks;
 	struct spots spots;
+	struct columns columns;
 	struct zeros zeros;
 	struct keep keep;
 };

@@ -289,6 +289,53 @@ static void blocks_of_rows_that_are_no_whole_pages_are_followed(void **state)
 	free(w);
 }
 
+/* The page in which the rows from @at on are in the next page. */
+static void touch_crossing(struct world *w, uint64_t at)
+{
+	touch(w, (uint32_t)((at + PAGE_BYTES - 1) >> PAGE_SHIFT), 0x400000 + at % 7, 1);
+}
+
+/* As a matrix is packed for its product: of 16 columns each, which are in no order, the page in
+ * which this block of rows goes on. Some are there already. */
+static void columns_in_any_order_are_followed(void **state)
+{
+	static const uint8_t order[16] = {0, 12, 8, 4, 1, 13, 9, 5, 2, 14, 10, 6, 3, 15, 11, 7};
+	struct world *w = world_new();
+	uint64_t matrix = 1000 * PAGE_BYTES + 16;
+
+	(void)state;
+	for (uint32_t n = 0; n < 100; n++)
+		touch_at(w, matrix + n * 40000, 0x400000, 1);
+	w->touched = w->in_time = w->ahead = 0;
+	for (uint64_t block = 1; block < 10; block++)
+		for (uint64_t n = 0; n < 4096; n++) {
+			uint64_t column = n / 16 * 16 + order[n % 16];
+
+			if (any(w, 4))
+				touch_crossing(w, matrix + column * 40000 + block * PAGE_BYTES);
+		}
+	assert_in_time(w, 90);
+	free(w);
+}
+
+static void of_strides_the_one_that_others_are_multiples_of_is_known(void **state)
+{
+	struct columns c = {0};
+
+	(void)state;
+	columns_learn(&c, 160000);
+	columns_learn(&c, -40000);
+	columns_learn(&c, 2560000);
+	columns_learn(&c, 8000); /* anything agrees on that */
+	assert_int_equal(c.stride[0], 40000);
+	assert_int_equal(c.stride[1], 0);
+	columns_learn(&c, 123456);
+	assert_int_equal(c.stride[1], 123456);
+	for (int64_t i = 1; i < 10; i++)
+		columns_learn(&c, 1000003 * i + 17);
+	assert_int_not_equal(c.stride[0], 0);
+}
+
 /* As rows that are swapped in two columns of a matrix at a time: 20 pages in no order, then
  * the next 20. */
 static void pages_in_any_order_of_a_region_that_moves_on_are_in_time(void **state)
@@ -336,6 +383,7 @@ static void random_touches_bring_nothing(void **state)
 	for (unsigned int i = 0; i < sizeof(pages) / sizeof(*pages); i++) {
 		struct world *w = world_new();
 
+		columns_learn(&w->policy.columns, 40000); /* of a matrix elsewhere */
 		for (uint32_t n = 0; n < 100000; n++) {
 			uint32_t page = any(w, pages[i]);
 
@@ -497,6 +545,8 @@ int main(void)
 		cmocka_unit_test(strides_are_followed),
 		cmocka_unit_test(rows_that_are_no_whole_pages_are_followed),
 		cmocka_unit_test(blocks_of_rows_that_are_no_whole_pages_are_followed),
+		cmocka_unit_test(of_strides_the_one_that_others_are_multiples_of_is_known),
+		cmocka_unit_test(columns_in_any_order_are_followed),
 		cmocka_unit_test(pages_in_any_order_of_a_region_that_moves_on_are_in_time),
 		cmocka_unit_test(a_third_of_each_region_brings_nothing),
 		cmocka_unit_test(eight_streams_by_turns_are_told_apart),
