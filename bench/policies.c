@@ -11,6 +11,7 @@
  *	scan	half of the accesses to a hot set of two fifths of ROOM, half to all
  *		pages in order
  *	loop	5/4 of ROOM, in order, again and again
+ *	sweep	all pages in order, again and again
  *	gather	15 of 16 accesses to a fifth of ROOM at random, the others to the rest in order
  *	turn	what is used changes: a loop over 5/4 of ROOM, then one over other pages
  *		that fit
@@ -80,6 +81,11 @@ static uint32_t by_loop(uint64_t i)
 	return (uint32_t)(i % (trace.room + trace.room / 4));
 }
 
+static uint32_t by_sweep(uint64_t i)
+{
+	return (uint32_t)(i % trace.pages);
+}
+
 static uint32_t by_turn(uint64_t i)
 {
 	/* some rounds after the measured half of the accesses has begun */
@@ -96,7 +102,7 @@ static uint32_t at_random(uint64_t i)
 static const struct kind {
 	const char *name;
 	uint32_t (*page)(uint64_t i);
-} kinds[] = {{"zipf", by_zipf},	    {"scan", by_scan}, {"loop", by_loop},
+} kinds[] = {{"zipf", by_zipf},	    {"scan", by_scan}, {"loop", by_loop},    {"sweep", by_sweep},
 	     {"gather", by_gather}, {"turn", by_turn}, {"random", at_random}};
 
 static void trace_open(uint32_t pages, uint32_t room)
@@ -444,9 +450,9 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[1], kinds[i].name))
 			kind = &kinds[i];
 	if (!kind) {
-		fprintf(stderr,
-			"usage: policies zipf|scan|loop|gather|turn|random PAGES ROOM ACCESSES"
-			" FETCH_US\n");
+		fprintf(stderr, "usage: policies zipf|scan|loop|sweep|gather|turn|random PAGES "
+				"ROOM ACCESSES"
+				" FETCH_US\n");
 		return 2;
 	}
 	alarm(LIMIT_S);

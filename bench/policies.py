@@ -48,7 +48,7 @@ def scan_rows(bench):
 def policies(bench):
     """What leaves: pages fetched in simulated traces, beside the policies of the literature"""
     rows, raw = [], {}
-    for trace in (*BARRED, "gather", "turn", "random"):
+    for trace in (*BARRED, "sweep", "gather", "turn", "random"):
         for share, room in (("half", PAGES // 2), ("a quarter", PAGES // 4)):
             counts = misses(bench, trace, room, SLOW_US)
             cheap = misses(bench, trace, room, FAST_US)

@@ -12,11 +12,11 @@
 #define REFUSED	      (CHUNK_PAGES + CHUNK_PAGES / 4)
 #define REFUSED_BLIND (4 * CHUNK_PAGES)
 
-/* What is kept has so long to be accessed after a look, in rooms' worth of fills: a quarter, at
- * first. Whoever is hasty lets go of a loop that takes longer, whoever is not keeps for long what
- * is of no use any more. */
-#define HASTE	2U    /* 1 / 2^HASTE of a room; 0 to twice that */
-#define DROPPED 1024U /* pages let go, of which it is counted how many come back soon */
+/* What is kept has so long to be accessed after a look, in rooms' worth of fills: a whole one, at
+ * first, and then 1 / 2^haste. Whoever is hasty lets go of a loop that takes longer, whoever is
+ * not keeps for long what is of no use any more. */
+#define MOST_HASTE 4
+#define DROPPED	   1024U /* pages let go and not come back soon, to be hastier */
 
 static uint64_t on_probation(const struct policy_room *room)
 {
@@ -89,31 +89,33 @@ static unsigned int let_go(struct keep *k, struct policy_chunk *pc, const pagese
 	return was - is;
 }
 
-static unsigned int haste(const struct keep *k)
-{
-	return (unsigned int)((int)HASTE + k->haste);
-}
-
 /* Has there been time enough to be accessed since it was looked at? */
 static bool is_judged(const struct keep *k, const struct policy_room *room,
 		      const struct policy_chunk *pc)
 {
-	return pc->cleared_at && room->now - pc->cleared_at >= room->pages >> haste(k);
+	return pc->cleared_at && room->now - pc->cleared_at >= room->pages >> k->haste;
 }
 
-/* So many pages that were kept were not accessed. Where much of such comes back soon, the next
- * have more time, else less will do. */
+/* So many pages that were kept were not accessed. */
 static void drop(struct keep *k, struct policy_chunk *pc, unsigned int nr)
 {
 	pc->dropped |= nr > 0;
 	k->dropped += nr;
-	if (k->dropped < DROPPED)
+}
+
+/* Where much of what was let go has come back soon, the next have more time, else less will do.
+ * Nothing is back before the room was filled anew. */
+static void learn(struct keep *k, const struct policy_room *room)
+{
+	if (room->now - k->learnt_at < room->pages)
 		return;
-	if (8 * k->regretted > k->dropped)
-		k->haste -= haste(k) > 0;
-	else
-		k->haste += haste(k) < 2 * HASTE;
+	if (8 * k->regretted > k->dropped + k->dropped_before)
+		k->haste -= k->haste > 0;
+	else if (k->dropped_before >= DROPPED)
+		k->haste += k->haste < MOST_HASTE;
+	k->dropped_before = k->dropped;
 	k->dropped = k->regretted = 0;
+	k->learnt_at = room->now;
 }
 
 /* Each chunk is looked at once before any is twice: who has his turn when a look is due is
@@ -133,7 +135,7 @@ static bool is_next(struct keep *k, const struct policy_room *room, const struct
 
 static uint64_t enough(const struct keep *k, bool blind)
 {
-	return blind ? REFUSED_BLIND : REFUSED >> haste(k) / 2;
+	return blind ? REFUSED_BLIND : REFUSED >> k->haste / 2;
 }
 
 static bool is_looked_at(struct keep *k, const struct policy_room *room,
@@ -193,6 +195,7 @@ bool keep_leave(struct keep *k, const struct policy_room *room, struct policy_ch
 	pageset stay;
 
 	pc->soon = 0;
+	learn(k, room);
 	let_go(k, pc, set);
 	if (judged)
 		drop(k, pc, let_go(k, pc, young));

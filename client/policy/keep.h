@@ -32,9 +32,11 @@ struct keep {
 	uint64_t refused;    /* to be kept, for lack of room, less what that had us look at */
 	uint64_t round;	     /* when this round of looks began */
 	uint64_t passed;     /* turns since a look was due */
-	uint64_t dropped;    /* of late: pages that were kept and not accessed, ... */
+	uint64_t learnt_at;  /* when that which follows was last looked at */
+	uint64_t dropped;    /* since then: pages that were kept and not accessed, ... */
 	uint64_t regretted;  /* ... and pages of such chunks that came back soon */
-	int haste;	     /* with which they are judged, more or less than at first */
+	uint64_t dropped_before;
+	unsigned int haste; /* with which what is kept is judged */
 };
 
 void keep_came(struct keep *k, const struct policy_room *room, struct policy_chunk *pc,

@@ -138,7 +138,7 @@ static void all_are_looked_at_before_any_is_again(void **state)
 	fill_with_kept();
 	for (unsigned int round = 0; round < 40; round++) {
 		room.now += ROOM;
-		k.refused = CHUNK_PAGES;
+		k.refused = 2 * CHUNK_PAGES; /* one look's worth */
 		for (unsigned int c = 0; c < 24; c++) {
 			leave(c, &all, &clear);
 			looks[c] += clear;
@@ -148,40 +148,46 @@ static void all_are_looked_at_before_any_is_again(void **state)
 		assert_in_range(looks[c], 1, 4);
 }
 
-/* Looks at the kept chunk, and again after @after fills: is it judged then? */
-static bool is_judged_after(unsigned int c, uint64_t after)
+/* Looks at four kept chunks, and again @after fills: how many are let go, not accessed? */
+static unsigned int let_go_after(unsigned int c, uint64_t after)
 {
 	const pageset none = {{0}};
 	pageset all = pages(0, CHUNK_PAGES, 1);
+	unsigned int nr = 0;
 	bool clear;
 
-	k.refused = ROOM;
-	leave(c, &all, &clear);
-	assert_true(clear);
+	for (unsigned int i = c; i < c + 4; i++) {
+		k.refused = ROOM;
+		leave(i, &all, &clear);
+		assert_true(clear);
+	}
 	k.refused = 0;
 	room.now += after;
-	return leave(c, &none, &clear) == CHUNK_PAGES;
+	for (unsigned int i = c; i < c + 4; i++)
+		nr += leave(i, &none, &clear) == CHUNK_PAGES;
+	return nr;
 }
 
 static void who_was_let_go_for_good_was_not_let_go_soon_enough(void **state)
 {
 	(void)state;
 	fill_with_kept();
-	assert_false(is_judged_after(0, ROOM / 8));
-	for (unsigned int c = 1; c < 12; c++)
-		assert_true(is_judged_after(c, ROOM / 2));
-	assert_true(is_judged_after(12, ROOM / 8));
+	assert_int_equal(let_go_after(0, ROOM / 2), 0);
+	for (unsigned int c = 4; c < 16; c += 4)
+		assert_int_equal(let_go_after(c, ROOM), 4);
+	assert_int_equal(let_go_after(16, ROOM / 2), 4);
 }
 
 static void who_comes_back_was_let_go_too_soon(void **state)
 {
 	(void)state;
 	fill_with_kept();
-	for (unsigned int c = 0; c < 12; c++) {
-		assert_true(is_judged_after(c, ROOM));
-		come(c, 0, CHUNK_PAGES, WAY_BACK);
+	for (unsigned int c = 0; c < 16; c += 4) {
+		assert_int_equal(let_go_after(c, ROOM), 4);
+		for (unsigned int i = c; i < c + 4; i++)
+			come(i, 0, CHUNK_PAGES, WAY_BACK);
 	}
-	assert_false(is_judged_after(12, ROOM / 2));
+	assert_int_equal(let_go_after(16, ROOM / 2), 0);
 }
 
 static void where_accesses_are_not_known_it_is_who_has_his_turn(void **state)
