@@ -18,12 +18,13 @@ TIMEOUT_S = 90 * SLOW
 # What is different from the rule. mib: footprint; least: that is asked for; more: further arguments to
 # try; short: those of mode one; quarters: of the footprint that can't leave; stays: the part of it that is
 # read-only, which can't leave and so gets room of its own; unmanaged: nothing leaves;
-# forks: all the time, so that a sum of samples says nothing;
+# forks: all the time, so that a sum of samples says nothing; remote: times the footprint, else 4: eight
+# children at once may each have all of its pages there, as happens in a slow guest;
 # stops: a stated limit, a loud stop with this word; wrong: a stated limit, the job says this of its bytes.
 SPECIAL = {
     "die": {"more": ["three", "kill", "term", "abort", "segv", "none"]},
     "first_touch": {"mib": 512, "least": 128},
-    "fork_thousand": {"forks": True, "more": [""], "short": ["60"]},
+    "fork_thousand": {"forks": True, "more": [""], "short": ["60"], "remote": 16},
     "fuzz_maps": {"more": ["1:600", "2:600"], "short": ["1:200"]},
     "guard_pages": {"wrong": "wrong page: not zero"},
     "late_child": {"least": 128},
@@ -94,7 +95,8 @@ def one_with(rmem, program, server, ratio, mib, more, special):
         return 77
     local = (max(mib // ratio, 16) + int(mib * special.get("stays", 0))) * MIB
     name = f"{os.path.basename(program)} {more} 1/{ratio} {server or 'private server'}"
-    with counted(rmem, command, local, 4 * mib * MIB, [server] if server else []) as run:
+    remote = special.get("remote", 4) * mib * MIB
+    with counted(rmem, command, local, remote, [server] if server else []) as run:
         try:
             status = run.wait(TIMEOUT_S)
             if "stops" in special:
