@@ -190,12 +190,14 @@ bool keep_leave(struct keep *k, const struct policy_room *room, struct policy_ch
 		const pageset *young, pageset *set)
 {
 	const pageset none = {{0}};
-	bool look = is_looked_at(k, room, pc, !young), judged = young && is_judged(k, room, pc);
-	bool yields = k->pages > most(room) && pc->soon < pageset_count(&pc->kept) / SOON_SHARE;
+	bool look, judged, yields;
 	pageset stay;
 
+	learn(k, room); /* first: it says how much a look costs */
+	look = is_looked_at(k, room, pc, !young);
+	judged = young && is_judged(k, room, pc);
+	yields = k->pages > most(room) && pc->soon < pageset_count(&pc->kept) / SOON_SHARE;
 	pc->soon = 0;
-	learn(k, room);
 	let_go(k, pc, set);
 	if (judged)
 		drop(k, pc, let_go(k, pc, young));

@@ -190,6 +190,23 @@ static void who_comes_back_was_let_go_too_soon(void **state)
 	assert_int_equal(let_go_after(16, ROOM / 2), 0);
 }
 
+/* Also when it has just been learnt that looks are to be rarer. */
+static void a_look_costs_no_more_than_was_refused(void **state)
+{
+	pageset all = pages(0, CHUNK_PAGES, 1);
+	bool clear;
+
+	(void)state;
+	fill_with_kept();
+	k.haste = 2;
+	k.refused = CHUNK_PAGES;
+	k.regretted = CHUNK_PAGES;
+	room.now += ROOM;
+	leave(0, &all, &clear);
+	assert_int_equal(k.haste, 1);
+	assert_in_range(k.refused, 0, CHUNK_PAGES);
+}
+
 static void where_accesses_are_not_known_it_is_who_has_his_turn(void **state)
 {
 	unsigned int left = 0;
@@ -257,6 +274,7 @@ int main(void)
 		TEST(all_are_looked_at_before_any_is_again),
 		TEST(who_was_let_go_for_good_was_not_let_go_soon_enough),
 		TEST(who_comes_back_was_let_go_too_soon),
+		TEST(a_look_costs_no_more_than_was_refused),
 		TEST(where_accesses_are_not_known_it_is_who_has_his_turn),
 		TEST(what_is_in_use_all_the_time_is_kept_and_others_yield),
 		TEST(cheap_pages_are_not_picked_out),
