@@ -26,7 +26,7 @@ struct policy_chunk {
 	uint64_t cleared_at; /* and when it was last seen which of its pages are accessed */
 	uint16_t soon;	     /* pages that came back from standby since its last turn */
 	bool spared;	     /* the last time */
-	bool dropped;	     /* kept pages of it were found not to be accessed */
+	bool dropped;	     /* at its last turn, kept pages that were not accessed */
 };
 
 /* What there is room for; and the time, in pages. */

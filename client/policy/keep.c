@@ -99,7 +99,7 @@ static bool is_judged(const struct keep *k, const struct policy_room *room,
 /* So many pages that were kept were not accessed. */
 static void drop(struct keep *k, struct policy_chunk *pc, unsigned int nr)
 {
-	pc->dropped |= nr > 0;
+	pc->dropped = nr > 0;
 	k->dropped += nr;
 }
 
@@ -215,7 +215,6 @@ bool keep_leave(struct keep *k, const struct policy_room *room, struct policy_ch
 		return false;
 	k->refused -= enough(k, !young);
 	pc->cleared_at = room->now;
-	pc->dropped = false;
 	return young;
 }
 

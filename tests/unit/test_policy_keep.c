@@ -190,6 +190,26 @@ static void who_comes_back_was_let_go_too_soon(void **state)
 	assert_int_equal(let_go_after(16, ROOM / 2), 0);
 }
 
+/* Whoever is looked at anew in the turn that lets pages of his go. */
+static void what_comes_back_is_regretted_after_a_look_too(void **state)
+{
+	const pageset none = {{0}};
+	pageset all = pages(0, CHUNK_PAGES, 1);
+	bool clear;
+
+	(void)state;
+	fill_with_kept();
+	k.refused = 2 * CHUNK_PAGES;
+	leave(0, &all, &clear);
+	room.now += ROOM;
+	k.round = room.now;
+	k.refused = 2 * CHUNK_PAGES;
+	assert_int_equal(leave(0, &none, &clear), CHUNK_PAGES);
+	assert_true(clear);
+	come(0, 0, 100, WAY_BACK);
+	assert_int_equal(k.regretted, 100);
+}
+
 /* Also when it has just been learnt that looks are to be rarer. */
 static void a_look_costs_no_more_than_was_refused(void **state)
 {
@@ -274,6 +294,7 @@ int main(void)
 		TEST(all_are_looked_at_before_any_is_again),
 		TEST(who_was_let_go_for_good_was_not_let_go_soon_enough),
 		TEST(who_comes_back_was_let_go_too_soon),
+		TEST(what_comes_back_is_regretted_after_a_look_too),
 		TEST(a_look_costs_no_more_than_was_refused),
 		TEST(where_accesses_are_not_known_it_is_who_has_his_turn),
 		TEST(what_is_in_use_all_the_time_is_kept_and_others_yield),

@@ -47,6 +47,17 @@ static uint32_t any(struct world *w, uint32_t below)
 	return (uint32_t)(w->rnd >> 11) % below;
 }
 
+/* The numbers below @nr in any order. */
+static void shuffle(struct world *w, uint32_t *order, uint32_t nr)
+{
+	for (uint32_t i = 0; i < nr; i++) {
+		uint32_t k = any(w, i + 1);
+
+		order[i] = order[k];
+		order[k] = i;
+	}
+}
+
 static void carry_out(struct world *w, const struct policy_run *run)
 {
 	bool marked = false;
@@ -344,14 +355,9 @@ static void pages_in_any_order_of_a_region_that_moves_on_are_in_time(void **stat
 
 	(void)state;
 	for (uint32_t first = 1000; first < 9000; first += 20) {
-		uint32_t order[20];
+		uint32_t order[20] = {0};
 
-		for (uint32_t i = 0; i < 20; i++) {
-			uint32_t k = any(w, i + 1);
-
-			order[i] = order[k];
-			order[k] = i;
-		}
+		shuffle(w, order, 20);
 		for (uint32_t i = 0; i < 20; i++)
 			touch(w, first + order[i], 0x400000 + i % 5, 1);
 	}
@@ -406,12 +412,7 @@ static void a_pointer_chase_brings_nothing(void **state)
 
 	(void)state;
 	assert_non_null(order);
-	for (uint32_t i = 0; i < 20000; i++) {
-		uint32_t k = any(w, i + 1);
-
-		order[i] = order[k];
-		order[k] = i;
-	}
+	shuffle(w, order, 20000);
 	for (uint32_t i = 0; i < 20000; i++)
 		touch(w, order[i], 0x400123, 7);
 	assert_true(w->ahead * 100ULL <= w->faults);
