@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is asked of the program that reads accessed bits, and its answer. */
+/* What is asked of the program that reads a chunk's page table, and its answer. */
 #ifndef RMEM_BPF_AGES_H
 #define RMEM_BPF_AGES_H
 
@@ -14,8 +14,11 @@ struct ages_shared {
 	__s32 pid; /* in the first pid namespace */
 	__u64 va;  /* of the chunk */
 	/* the answer */
-	__s32 res;		      /* 0, or -1: can't be told */
+	__s32 res;		      /* 0; -1: can't be told */
+	__u32 huge;		      /* it has no table, and young is all that is told */
 	__u64 young[AGES_PAGES / 64]; /* bit i: page i is present and was accessed */
+	__u64 any[AGES_PAGES / 64];   /* its entry is not empty */
+	__u64 own[AGES_PAGES / 64];   /* nor the page of zeros */
 	__u64 table[AGES_PAGES];      /* scratch */
 };
 

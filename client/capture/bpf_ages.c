@@ -22,7 +22,7 @@ struct bpf_ages {
 	struct ages_bpf *skel;
 };
 
-int ages_young(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *young)
+static int ask(struct bpf_ages *a, pid_t pid, uint64_t chunk_va)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 	struct ages_shared *sh = &a->skel->bss->shared;
@@ -31,11 +31,29 @@ int ages_young(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *young)
 	sh->pid = pid;
 	sh->va = chunk_va;
 	err = bpf_prog_test_run_opts(bpf_program__fd(a->skel->progs.ages), &opts);
+	return !err && sh->res ? -ENODATA : err;
+}
+
+int ages_young(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *young)
+{
+	int err = ask(a, pid, chunk_va);
+
+	if (!err)
+		memcpy(young->w, a->skel->bss->shared.young, sizeof(young->w));
+	return err;
+}
+
+int ages_present(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *any, pageset *own)
+{
+	const struct ages_shared *sh = &a->skel->bss->shared;
+	int err = ask(a, pid, chunk_va);
+
 	if (err)
 		return err;
-	if (sh->res)
+	if (sh->huge)
 		return -ENODATA;
-	memcpy(young->w, sh->young, sizeof(young->w));
+	memcpy(any->w, sh->any, sizeof(any->w));
+	memcpy(own->w, sh->own, sizeof(own->w));
 	return 0;
 }
 
@@ -54,11 +72,12 @@ int ages_clear(int pidfd, uint64_t chunk_va, const pageset *set)
 	return -errno;
 }
 
-/* Of two pages that were touched, one is touched again after both were cleared. */
+/* Of two pages that were touched, one is touched again after both were cleared; a third was
+ * only read. */
 static int try_it(struct bpf_ages *a, char *chunk)
 {
 	const pageset both = {{3}};
-	pageset young;
+	pageset young, any, own;
 	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0), err;
 
 	if (pidfd < 0)
@@ -69,12 +88,18 @@ static int try_it(struct bpf_ages *a, char *chunk)
 	err = ages_young(a, getpid(), (uintptr_t)chunk, &young);
 	if (!err && young.w[0] != 3)
 		err = -EOPNOTSUPP;
+	(void)((volatile char *)chunk)[2 * PAGE_BYTES];
+	if (!err)
+		err = ages_present(a, getpid(), (uintptr_t)chunk, &any, &own);
+	if (!err && (any.w[0] != 7 || own.w[0] != 3))
+		err = -EOPNOTSUPP;
 	if (!err)
 		err = ages_clear(pidfd, (uintptr_t)chunk, &both);
 	close(pidfd);
 	((volatile char *)chunk)[PAGE_BYTES]++;
 	if (!err)
 		err = ages_young(a, getpid(), (uintptr_t)chunk, &young);
+	young.w[0] &= both.w[0];
 	return !err && young.w[0] != 2 ? -EOPNOTSUPP : err;
 }
 

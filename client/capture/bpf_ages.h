@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The program that reads accessed bits (bpf/ages.bpf.c), loaded and tried. Needs
+ * The program that reads a chunk's page table (bpf/ages.bpf.c), loaded and tried. Needs
  * Linux 6.2, where a program may look a process up.
  */
 #ifndef RMEM_CAPTURE_BPF_AGES_H
@@ -14,8 +14,8 @@
 struct bpf_ages;
 
 /* @direct_map, @levels: as the walk of fast_load() found them. Proves on pages of this
- * process that it tells those that were accessed from others. 0 and returns owned, else
- * -errno with err text. Any thread. */
+ * process that it tells those that were accessed from others, and those that are there from
+ * others. 0 and returns owned, else -errno with err text. Any thread. */
 int ages_load(uint64_t direct_map, uint32_t levels, struct bpf_ages **out)
 	__attribute__((warn_unused_result));
 void ages_unload(struct bpf_ages *a); /* accepts NULL */
@@ -23,6 +23,11 @@ void ages_unload(struct bpf_ages *a); /* accepts NULL */
 /* Pages of the chunk at @chunk_va of process @pid that are present and were accessed since
  * their bits were cleared. 0, or -errno: can't be told. */
 int ages_young(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *young);
+
+/* Pages of the chunk that are not missing (@any), and of these those that are no shared zeros
+ * (@own): present, or swapped out. 0, or -errno: can't be told, as where a part of a larger
+ * page is mapped. */
+int ages_present(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *any, pageset *own);
 
 /* Clears the bits of @set in the process of @pidfd (MADV_COLD, which also flushes what
  * processors remember of them), but for pages so new that another processor has not yet put

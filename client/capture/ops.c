@@ -141,9 +141,19 @@ static int leave_keep(struct aspace *sp, uint64_t chunk_va, pageset *set)
 	return err;
 }
 
+/* The chunk's page table, where it can be read: see ages_present(). */
+static bool read_table(const struct capture *cp, const struct aspace *sp, uint64_t chunk_va,
+		       pageset *any, pageset *own)
+{
+	struct bpf_ages *reader = fast_ages(cp);
+
+	return reader && sp->agent.ring && !ages_present(reader, sp->agent.pid, chunk_va, any, own);
+}
+
 static int scan(void *ctx, space_id id, uint64_t chunk_va, bool movable, pageset *out)
 {
 	struct aspace *sp = living(ctx, id);
+	pageset any;
 	int err;
 
 	if (!sp)
@@ -152,6 +162,8 @@ static int scan(void *ctx, space_id id, uint64_t chunk_va, bool movable, pageset
 		sp->blind_ns = capture_now_ns();
 		return -ESRCH;
 	}
+	if (movable && read_table(ctx, sp, chunk_va, &any, out))
+		return leave_keep(sp, chunk_va, out);
 	err = proc_present(sp->pagemap_fd, chunk_va, chunk_va + CHUNK_BYTES, out);
 	if (err || !movable)
 		return err;
@@ -212,7 +224,7 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 	struct agent_cmd cmd = {.op = AGENT_MOVE, .half = half, .va = chunk_va, .want = *want};
 	struct aspace *sp = living(ctx, id);
 	struct capture *cp = ctx;
-	pageset any;
+	pageset any, own;
 	int err;
 
 	if (!sp)
@@ -223,7 +235,7 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 	if (!cp->has_move)
 		return can_move(ctx, id) ? take_begin(cp, sp, half, chunk_va, want) : -EAGAIN;
 	err = leave_keep(sp, chunk_va, &cmd.want); /* threads may have begun since scan() */
-	if (!err)
+	if (!err && !read_table(cp, sp, chunk_va, &any, &own))
 		err = proc_any(sp->pagemap_fd, chunk_va, chunk_va + CHUNK_BYTES, &any);
 	if (err)
 		return err;

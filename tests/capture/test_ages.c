@@ -22,6 +22,7 @@
 #include "client/capture/bpf_ages.h"
 #include "client/capture/bpf_fast.h"
 #include "client/capture/kernel_maps.h"
+#include "client/capture/proc.h"
 #include "common/base/err.h"
 
 static struct bpf_fast *fast;
@@ -30,13 +31,20 @@ static char *chunk;
 static pid_t child;
 static int child_pidfd, sock;
 
+#define ONLY_READ 0x1000U
+
 /* Touches the page that it is told, and says so. */
 static void serve(int fd)
 {
 	unsigned int idx;
 
 	while (read(fd, &idx, sizeof(idx)) == sizeof(idx)) {
-		((volatile char *)chunk)[idx * PAGE_BYTES]++;
+		volatile char *byte = chunk + (idx & ~ONLY_READ) * PAGE_BYTES;
+
+		if (idx & ONLY_READ)
+			(void)*byte;
+		else
+			++*byte;
 		if (write(fd, &idx, sizeof(idx)) < 0)
 			break;
 	}
@@ -128,6 +136,31 @@ static void what_was_touched_is_young_until_it_is_cleared(void **state)
 	young_are(&rest);
 }
 
+/* By both ways of looking. */
+static void what_is_there_is_what_pagemap_says(void **state)
+{
+	int pagemap = proc_open_pagemap(child);
+	uint64_t va = (uintptr_t)chunk;
+	pageset any, own, want;
+	unsigned int idx = 1;
+
+	(void)state;
+	assert_true(pagemap >= 0);
+	for (unsigned int n = 0; n < 300; n++) {
+		if (n % 20 == 0) {
+			assert_int_equal(ages_present(ages, child, va, &any, &own), 0);
+			assert_int_equal(proc_any(pagemap, va, va + CHUNK_BYTES, &want), 0);
+			assert_memory_equal(&any, &want, sizeof(any));
+			assert_int_equal(proc_present(pagemap, va, va + CHUNK_BYTES, &want), 0);
+			assert_memory_equal(&own, &want, sizeof(own));
+		}
+		idx = idx * 75 % 509;
+		touch(idx | (n % 3 ? 0 : ONLY_READ));
+	}
+	assert_true(pageset_count(&any) > pageset_count(&own) && pageset_count(&own) > 100);
+	close(pagemap);
+}
+
 static void who_is_gone_is_not_told_of(void **state)
 {
 	pageset young;
@@ -199,6 +232,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(untouched_memory_is_not_young, begin, end),
 		cmocka_unit_test_setup_teardown(what_was_touched_is_young_until_it_is_cleared,
 						begin, end),
+		cmocka_unit_test_setup_teardown(what_is_there_is_what_pagemap_says, begin, end),
 		cmocka_unit_test_setup_teardown(who_is_gone_is_not_told_of, begin, end),
 		cmocka_unit_test_setup_teardown(it_takes_microseconds, begin, end),
 		cmocka_unit_test(who_locks_all_of_his_memory_can_read_them_too),
