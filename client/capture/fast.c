@@ -44,6 +44,7 @@ struct fast {
 	bool scarce;	      /* no CPU is idle: it does not */
 	uint64_t waits, hits; /* when last judged */
 	uint64_t try_ns, pause_ns;
+	bool doubt;	     /* the last trial did not pay */
 	unsigned int served; /* since it was last asked */
 };
 
@@ -249,16 +250,20 @@ static void refresh_processes(const struct capture *cp, struct fast_shared *sh)
 
 /*
  * Half of the waits must be answered in time: each that is saves two wake-ups,
- * some 15 us, and each that isn't burns a CPU for as long as may be waited.
+ * some 15 us, and each that isn't burns a CPU for as long as may be waited. Once not:
+ * that happens while pages leave, and a pause would slow a hundred faults.
  */
 static void weigh(struct fast *f, uint64_t waits, uint64_t hits, uint64_t now_ns)
 {
-	if (2 * (hits - f->hits) < waits - f->waits) {
+	bool pays = 2 * (hits - f->hits) >= waits - f->waits, doubt = f->doubt;
+
+	f->doubt = !pays;
+	if (!pays && doubt) {
 		f->pause_ns = f->pause_ns ? 2 * f->pause_ns : PAUSE_NS;
 		if (f->pause_ns > PAUSE_MAX_NS)
 			f->pause_ns = PAUSE_MAX_NS;
 		f->try_ns = now_ns + f->pause_ns;
-	} else {
+	} else if (pays) {
 		f->pause_ns = 0;
 	}
 	f->waits = waits;
