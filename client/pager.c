@@ -265,10 +265,11 @@ static void look_for_faults(struct pager *p)
 	do {
 		fast_awake(&p->capture, now);
 		if (fast_serve(&p->capture)) {
-			p->busy_ns = now;
+			p->busy_ns = p->served_ns = now;
 			return;
 		}
-		if (p->again || p->taking || agents_answered(&p->capture))
+		if ((p->again && now - p->served_ns > PACE_NS) || p->taking ||
+		    agents_answered(&p->capture))
 			return;
 		if (p->store->quick && core_busy(p->capture.core))
 			return;

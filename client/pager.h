@@ -27,6 +27,10 @@ struct pager_kept {
 };
 _Static_assert(sizeof(struct pager_kept) <= RUN_KEPT_BYTES, "no room");
 
+/* After one that was posted the next is near: what is left to do is done in parts, one after
+ * each, that fit in between. */
+#define PACE_NS 8000ULL
+
 struct pager {
 	const struct pager_args *args;
 	struct pager_kept *kept;
@@ -37,6 +41,7 @@ struct pager {
 	unsigned int cpus;
 	uint64_t spin_ns;	 /* after a fault */
 	uint64_t busy_ns;	 /* when something last came in */
+	uint64_t served_ns;	 /* when a posted fault was last served */
 	uint64_t descriptors_ns; /* when descriptors were last looked at */
 	uint64_t poll_ns;	 /* when processes are to be looked at next */
 	unsigned int awake_looks;

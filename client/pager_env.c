@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/capture/fast.h"
 #include "client/pager.h"
 #include "common/base/err.h"
 
@@ -20,6 +21,13 @@ static uint64_t env_sum(void *ctx, const void *page)
 	const struct pager *p = ctx;
 
 	return sum_page(&p->kept->secret, page);
+}
+
+static bool env_pressed(void *ctx)
+{
+	const struct pager *p = ctx;
+
+	return fast_pressed(&p->capture) || capture_now_ns() - p->served_ns < PACE_NS;
 }
 
 static const char *loss_text(enum core_loss why)
@@ -75,4 +83,9 @@ static void env_lost(void *ctx, enum core_loss why, space_id sp, uint64_t va, in
 	pager_lose(p, text);
 }
 
-const struct env_ops pager_env = {.now_ns = env_now_ns, .sum = env_sum, .lost = env_lost};
+const struct env_ops pager_env = {
+	.now_ns = env_now_ns,
+	.sum = env_sum,
+	.pressed = env_pressed,
+	.lost = env_lost,
+};

@@ -197,6 +197,16 @@ unsigned int fast_serve(struct capture *cp)
 	return nr;
 }
 
+bool fast_pressed(const struct capture *cp)
+{
+	const struct fast *f = ready(cp);
+
+	for (unsigned int i = 0; f && f->shared->wait_ns && i < f->nr_boxes; i++)
+		if (__atomic_load_n(&f->shared->box[i].seq, __ATOMIC_RELAXED) != f->seen[i])
+			return true;
+	return false;
+}
+
 void fast_answered(struct capture *cp, space_id sp, uint64_t va, unsigned int nr)
 {
 	struct fast *f = cp->fast;

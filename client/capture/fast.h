@@ -36,6 +36,9 @@ void fast_asleep(struct capture *cp);
 /* Gives what has been posted to the core; how many faults that was. */
 unsigned int fast_serve(struct capture *cp);
 
+/* Is any posted that was not given to the core yet? A load for each CPU. */
+bool fast_pressed(const struct capture *cp);
+
 /* [va, va + nr pages) of the space is filled, or need not be waited for. */
 void fast_answered(struct capture *cp, space_id sp, uint64_t va, unsigned int nr);
 

@@ -314,6 +314,13 @@ static int copy_out(void *ctx, space_id id, unsigned int half, const pageset *se
 	return got < 0 ? -errno : -EIO;
 }
 
+static bool at_hand(void *ctx, space_id id, unsigned int half)
+{
+	const struct aspace *sp = living(ctx, id);
+
+	return sp && sp->bounced[half];
+}
+
 static void drop(void *ctx, space_id id, unsigned int half)
 {
 	struct aspace *sp = living(ctx, id);
@@ -407,6 +414,7 @@ static int not_inherited(void *ctx, space_id parent, space_id child)
 
 const struct capture_ops capture_real_ops = {
 	.allow = allow,
+	.at_hand = at_hand,
 	.can_move = can_move,
 	.copy_out = copy_out,
 	.drop = drop,

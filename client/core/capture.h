@@ -84,6 +84,10 @@ struct capture_ops {
 	int (*copy_out)(void *ctx, space_id sp, unsigned int half, const pageset *set,
 			void *const *frames);
 
+	/* What the half holds is mapped here, and copy_out() costs for a page alone what it
+	 * costs for one of many. May be NULL: it is not. */
+	bool (*at_hand)(void *ctx, space_id sp, unsigned int half);
+
 	/* The half's pages are no longer needed; may be done lazily, before
 	 * the half is used again. */
 	void (*drop)(void *ctx, space_id sp, unsigned int half);

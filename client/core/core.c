@@ -105,6 +105,11 @@ bool core_may_read(const struct core *c, space_id sp)
 	return !s || !space_moving(s);
 }
 
+bool core_pressed(const struct core *c)
+{
+	return c->b.env->pressed && c->b.env->pressed(c->b.env_ctx);
+}
+
 void core_lost(struct core *c, enum core_loss why, space_id sp, uint64_t va, int err)
 {
 	if (c->st->lost)
@@ -139,7 +144,7 @@ bool core_busy(const struct core *c)
 
 bool core_run(struct core *c)
 {
-	bool took, evicts, drains;
+	bool took, evicts, drains, writes;
 
 	if (c->st->lost)
 		return false;
@@ -148,12 +153,16 @@ bool core_run(struct core *c)
 	io_reap(c);
 	faults_retry(c);
 	took = take_in_run(c);
+	if (took && core_pressed(c))
+		return true;
 	evicts = evict_run(c);
+	if (evicts && core_pressed(c))
+		return true;
 	drains = drain_run(c);
 	io_submit_reads(c);
-	io_submit_writes(c);
+	writes = io_submit_writes(c);
 	/* After the last was taken in, messages may be read again. */
-	return took || evicts || drains || (c->st->nr_urgent && c->st->nr_dirty) ||
+	return took || evicts || drains || writes ||
 	       (c->st->moving_pages == 0 && evict_target_bytes(c) && frames_for_bulk(c) &&
 		c->st->q_head.v);
 }

@@ -24,6 +24,10 @@ struct env_ops {
 	/* XXH3-64 with the secret of this run. */
 	uint64_t (*sum)(void *ctx, const void *page);
 
+	/* A fault waits to be given to the core, which should leave off what can be
+	 * done in parts. A few loads, since it is asked every microsecond. May be NULL. */
+	bool (*pressed)(void *ctx);
+
 	/* The job must be stopped, loudly. Called at most once; afterwards the
 	 * core fills nothing. @va and @space may be 0. */
 	void (*lost)(void *ctx, enum core_loss why, space_id sp, uint64_t va, int err);

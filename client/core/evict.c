@@ -166,8 +166,8 @@ static bool is_fresh(const struct core *c)
 	return c->b.env->now_ns(c->b.env_ctx) - c->plan.since_ns < PLAN_NS;
 }
 
-/* Ask for what was planned in the run before. True: it is on its way. Else it was in vain,
- * or waits for its moment. */
+/* Hand over what was planned in a run before, and ask for it. True: it is on its way, or
+ * going to be. Else it was in vain, or waits for its moment. */
 static bool evict_planned(struct core *c)
 {
 	struct space *s = space_find(c, c->plan.space);
@@ -175,9 +175,11 @@ static bool evict_planned(struct core *c)
 	bool moves = false;
 	int nr;
 
-	if (s && !s->gone && space_can_move(c, s)) {
+	if (s && !s->gone && (c->plan.half || space_can_move(c, s))) {
 		ch = chunk_make(c, s, c->plan.va); /* its own may have been tidied away */
 		nr = ch ? chunk_move(c, s, ch) : -ENOMEM;
+		if (nr == -EINPROGRESS)
+			return true;
 		moves = nr > 0;
 		if (nr == -EBUSY && is_fresh(c)) {
 			chunk_tidy(c, ch);

@@ -213,8 +213,10 @@ struct core {
 	struct {	    /* evict.c: what is to be moved next; va 0: nothing */
 		space_id space;
 		uint64_t va, since_ns;
-		bool some_stay, swept;
-		pageset want;
+		bool some_stay, some_left, swept;
+		pageset want;	   /* less what has been handed over */
+		struct half *half; /* that is being handed pages */
+		unsigned int nr;   /* so many were */
 	} plan;
 };
 
@@ -391,7 +393,7 @@ void ahead_run(struct core *c, struct space *s, const struct waiting *w, enum po
 /* ---- io.c ---- */
 void io_reap(struct core *c);
 void io_submit_reads(struct core *c);
-void io_submit_writes(struct core *c);
+bool io_submit_writes(struct core *c); /* true: go on soon */
 
 /* ---- drain.c: parts of the store that leave ---- */
 bool drain_run(struct core *c); /* true: go on soon */
@@ -405,14 +407,19 @@ struct policy_room policy_room(const struct core *c);
 /* ---- move.c ---- */
 bool space_can_move(struct core *c, struct space *s); /* asks for an agent, if it has none */
 
-/* What should leave the chunk is found out in one run and asked for in the next, so that
- * nobody who faults has to wait for both. -EINPROGRESS; 0: nothing here can or should go;
- * -errno: not now. @all_of_it: whatever the policy says. */
+/* What should leave the chunk is found out in one run and handed over in the next ones, so
+ * that nobody who faults has to wait for all of it. -EINPROGRESS; 0: nothing here can or
+ * should go; -errno: not now. @all_of_it: whatever the policy says. */
 int chunk_plan(struct core *c, struct space *s, struct chunk *ch, bool all_of_it);
 
 /* Pages that are now on their way, of those that were planned; -errno: not now. -EBUSY:
- * messages come first, or the agent is putting pages there. */
+ * messages come first, or the agent is putting pages there. -EINPROGRESS: some have been
+ * handed over, and none of the space may be read of or changed by messages until the rest
+ * is (core_may_read()). */
 int chunk_move(struct core *c, struct space *s, struct chunk *ch);
+
+/* The space is gone, and with it what was being handed over of it. */
+void move_forget(struct core *c, struct space *s);
 
 /* ---- take_in.c ---- */
 /* Copies a few of the pages out that were moved. True: there were any. */
@@ -443,5 +450,6 @@ void doubts_not_inherited(struct core *c, struct space *child, uint64_t has);
 int core_lay_out(void *arena, uint64_t arena_bytes, const struct core_config *cfg,
 		 const struct core_binds *binds, struct core **out, uint64_t *end);
 void core_lost(struct core *c, enum core_loss why, space_id sp, uint64_t va, int err);
+bool core_pressed(const struct core *c); /* a fault waits to be heard of */
 
 #endif

@@ -6,8 +6,10 @@
  */
 #include "client/core/internal.h"
 
-#define IO_BATCH   128U
-#define IO_HURRIED 8U /* written at once while somebody waits for a page: it may be there soon */
+#define IO_BATCH 128U
+#define IO_HURRIED \
+	8U /* written at once while somebody waits for a page: it may be there soon;
+		       * or where the next ones may come as soon as they are done */
 #define IO_RETRIES 8U
 
 void io_submit_reads(struct core *c)
@@ -103,14 +105,14 @@ static bool need_slot(struct core *c, struct frame *f)
 	return true;
 }
 
-void io_submit_writes(struct core *c)
+bool io_submit_writes(struct core *c)
 {
 	struct state *st = c->st;
 	struct store *store = c->b.store;
 	struct store_req req[IO_BATCH];
 
 	while (st->dirty_head != NO_FRAME && !st->lost) {
-		unsigned int nr = 0, max = st->nr_urgent ? IO_HURRIED : IO_BATCH;
+		unsigned int nr = 0, max = st->nr_urgent || store->quick ? IO_HURRIED : IO_BATCH;
 		int taken;
 
 		for (uint32_t f = st->dirty_head; f != NO_FRAME && nr < max;
@@ -123,12 +125,12 @@ void io_submit_writes(struct core *c)
 						       .op = STORE_WRITE};
 		}
 		if (!nr)
-			return;
+			return false;
 		core_commit(c);
 		taken = store->ops->submit(store, req, nr);
 		if (taken < 0) {
 			core_lost(c, LOSS_STORE, (space_id){0}, 0, taken);
-			return;
+			return false;
 		}
 		for (int i = 0; i < taken; i++) {
 			frame_unlist(c, req[i].tag);
@@ -136,9 +138,12 @@ void io_submit_writes(struct core *c)
 			st->nr_writing++;
 		}
 		io_reap(c);
-		if (taken < (int)nr || st->nr_urgent)
-			return;
+		if (taken < (int)nr)
+			return false;
+		if (st->nr_urgent || core_pressed(c))
+			return st->nr_dirty > 0;
 	}
+	return false;
 }
 
 static void written(struct core *c, uint32_t i, int res)

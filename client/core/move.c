@@ -45,11 +45,11 @@ static void choose(const struct core *c, const struct chunk *ch, pageset *set)
 }
 
 /* At most @max of them, going on where the last move of the chunk ended, so
- * that pages which refuse don't keep the others from their turn. */
-static void limit(struct chunk *ch, pageset *set, unsigned int max)
+ * that pages which refuse don't keep the others from their turn. True: not all. */
+static bool limit(struct chunk *ch, pageset *set, unsigned int max)
 {
+	unsigned int i = pageset_next(set, ch->next_idx), all = pageset_count(set);
 	pageset out = {{0}};
-	unsigned int i = pageset_next(set, ch->next_idx);
 
 	while (max--) {
 		if (i == CHUNK_PAGES)
@@ -61,6 +61,7 @@ static void limit(struct chunk *ch, pageset *set, unsigned int max)
 	}
 	ch->next_idx = (uint16_t)(i % CHUNK_PAGES);
 	*set = out;
+	return pageset_count(set) < all;
 }
 
 static void put_back(struct core *c, struct chunk *ch, unsigned int idx)
@@ -75,26 +76,38 @@ static void put_back(struct core *c, struct chunk *ch, unsigned int idx)
 /* So many pages between two commits: what is kept for taking them back stays in the cache. */
 #define COMMIT_PAGES 8U
 
-/* They are the half's, to be moved; in part, if this ends here. */
-static void hand_over(struct core *c, struct chunk *ch, const pageset *want, struct half *half)
-{
-	unsigned int n = 0;
+/* And so many in a run, or COMMIT_PAGES where somebody waits. */
+#define HAND_PAGES 64U
 
-	for (unsigned int i = pageset_next(want, 0); i < CHUNK_PAGES;
-	     i = pageset_next(want, i + 1)) {
+/* What was planned is the half's, to be moved; some of it, if this ends here. True: that is
+ * all, or no frame is left for more. */
+static bool hand_over(struct core *c, struct chunk *ch, struct half *half)
+{
+	pageset *want = &c->plan.want;
+	unsigned int n = 0, i;
+
+	for (i = pageset_next(want, 0); i < CHUNK_PAGES; i = pageset_next(want, i + 1)) {
 		uint32_t f = frame_get(c, true);
 		struct rec *r = chunk_rec(c, ch, i);
 
+		if (f == NO_FRAME)
+			break;
 		c->frames[f].chunk = ref_to(c, ch);
 		c->frames[f].idx = (uint16_t)i;
 		rec_set(c, ch, i, REC_MOVING);
 		r->frame = f;
 		pageset_add(&half->want, i);
+		pageset_del(want, i);
 		c->st->moving_pages++;
-		if (++n % COMMIT_PAGES == 0)
-			core_commit(c);
+		c->plan.nr++;
+		if (++n % COMMIT_PAGES)
+			continue;
+		core_commit(c);
+		if (n == HAND_PAGES || core_pressed(c))
+			return false;
 	}
 	core_commit(c);
+	return true;
 }
 
 /* Those of @some that the half has, which were not moved. */
@@ -182,43 +195,65 @@ int chunk_plan(struct core *c, struct space *s, struct chunk *ch, bool all_of_it
 	c->plan.some_stay = some_stay;
 	c->plan.swept = false;
 	c->plan.want = want;
+	c->plan.half = NULL;
+	c->plan.nr = 0;
 	return -EINPROGRESS;
+}
+
+/* From here until the agent's answer no message of the space is read. */
+static int begin(struct core *c, struct space *s, struct chunk *ch)
+{
+	if (chunk_placing(c, ch) || !c->b.capture->can_move(c->b.capture_ctx, s->id))
+		return -EBUSY;
+	choose(c, ch, &c->plan.want);
+	if (!pageset_count(&c->plan.want) || !frames_for_bulk(c))
+		return -EAGAIN;
+	if (!chunk_need_table(c, ch))
+		return -ENOMEM;
+	c->plan.some_left = limit(ch, &c->plan.want, frames_for_bulk(c));
+	c->plan.half = free_half(s);
+	*c->plan.half =
+		(struct half){.chunk = ref_to(c, ch), .busy = true, .some_stay = c->plan.some_stay};
+	return 0;
 }
 
 int chunk_move(struct core *c, struct space *s, struct chunk *ch)
 {
-	bool some_stay = c->plan.some_stay;
-	struct half *half = free_half(s);
-	pageset want = c->plan.want;
-	unsigned int nr, all;
-	int err;
+	struct half *half;
+	int err = c->plan.half ? 0 : begin(c, s, ch);
+	pageset want;
 
-	if (chunk_placing(c, ch) || !c->b.capture->can_move(c->b.capture_ctx, s->id))
-		return -EBUSY;
-	choose(c, ch, &want);
-	all = pageset_count(&want);
-	limit(ch, &want, frames_for_bulk(c));
-	nr = pageset_count(&want);
-	if (!nr)
-		return -EAGAIN;
-	if (!chunk_need_table(c, ch))
-		return -ENOMEM;
-	*half = (struct half){.chunk = ref_to(c, ch), .busy = true, .some_stay = some_stay};
-	hand_over(c, ch, &want, half);
-	err = c->b.capture->move(c->b.capture_ctx, s->id, (unsigned int)(half - s->half), ch->va,
-				 &want);
+	if (err)
+		return err;
+	half = c->plan.half;
+	if (!hand_over(c, ch, half))
+		return -EINPROGRESS;
+	c->plan.half = NULL;
+	c->plan.some_left |= pageset_count(&c->plan.want) > 0;
+	want = half->want;
 	s->turn = (uint8_t)((half - s->half + 1) % CORE_HALVES);
+	err = c->plan.nr ? c->b.capture->move(c->b.capture_ctx, s->id,
+					      (unsigned int)(half - s->half), ch->va, &want)
+			 : -EAGAIN;
 	if (err) {
 		take_back(c, ch, &want, half);
 		*half = (struct half){0};
 		return err;
 	}
-	if (nr < all) {
+	if (c->plan.some_left)
 		chunk_queue(c, ch, true);
-		return (int)nr;
-	}
-	stays(c, ch, some_stay);
-	return (int)nr;
+	else
+		stays(c, ch, c->plan.some_stay);
+	return (int)c->plan.nr;
+}
+
+void move_forget(struct core *c, struct space *s)
+{
+	if (!c->plan.half || c->plan.space.v != s->id.v)
+		return;
+	*c->plan.half = (struct half){0};
+	c->plan.half = NULL;
+	c->plan.va = 0;
 }
 
 /* ---- the answer ---- */

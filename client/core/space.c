@@ -168,6 +168,7 @@ void core_space_gone(struct core *c, space_id id)
 		}
 		s->half[h].chunk = (ref){0};
 	}
+	move_forget(c, s);
 	c->st->placing_pages -= pageset_count(&s->place.want);
 	s->place = (struct place){.busy = s->place.busy};
 	s->gone = true;

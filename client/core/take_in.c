@@ -5,10 +5,10 @@
  */
 #include "client/core/internal.h"
 
-/* So many are copied out and summed up before anybody who waits is answered: fewer, when
- * it is known that somebody does. */
+/* So many are copied out and summed up in a run: fewer, when somebody waits. */
 #define TAKE_PAGES   8U
 #define TAKE_HURRIED 2U
+#define TAKE_BY_ONE  16U /* where each may be the last, because somebody waits */
 
 static bool is_zero(const void *page)
 {
@@ -139,14 +139,30 @@ bool take_page_in(struct core *c, struct space *s, const struct chunk *ch, unsig
 	return false;
 }
 
+/* One by one where that costs no more, until somebody waits. */
+static void take_turn(struct core *c, struct space *s, unsigned int h)
+{
+	const struct capture_ops *cap = c->b.capture;
+	unsigned int left = c->st->nr_urgent ? TAKE_HURRIED : TAKE_PAGES, nr = left;
+	struct half *half = &s->half[h];
+
+	if (cap->at_hand && cap->at_hand(c->b.capture_ctx, s->id, h)) {
+		nr = 1;
+		left = c->st->nr_urgent ? TAKE_HURRIED : TAKE_BY_ONE;
+	}
+	for (; left && half->moved && !c->st->lost; left -= nr) {
+		take_some_in(c, s, half, first_of(&half->want, nr));
+		if (core_pressed(c))
+			return;
+	}
+}
+
 bool take_in_run(struct core *c)
 {
 	for (struct space *s = space_first(c); s && c->st->nr_moved; s = space_next(c, s))
 		for (unsigned int h = 0; h < CORE_HALVES; h++)
 			if (s->half[h].moved) {
-				unsigned int nr = c->st->nr_urgent ? TAKE_HURRIED : TAKE_PAGES;
-
-				take_some_in(c, s, &s->half[h], first_of(&s->half[h].want, nr));
+				take_turn(c, s, h);
 				return true;
 			}
 	return false;

@@ -110,6 +110,7 @@ static int ram_open(const struct spec *spec, const struct store_open_args *args,
 	ram->store.ops = &ram_ops;
 	ram->store.nr_slots = args->bytes / PAGE_BYTES;
 	ram->store.scattered = true;
+	ram->store.quick = true;
 	*out = &ram->store;
 	return 0;
 }

@@ -267,6 +267,14 @@ static int sim_copy_out(void *ctx, space_id id, unsigned int half, const pageset
 	return 0;
 }
 
+static bool sim_at_hand(void *ctx, space_id id, unsigned int half)
+{
+	const struct sim *w = ctx;
+
+	(void)id;
+	return w->cfg.at_hand && half;
+}
+
 static void sim_drop(void *ctx, space_id id, unsigned int half)
 {
 	struct sim *w = ctx;
@@ -418,6 +426,7 @@ const struct capture_ops sim_capture_ops = {
 	.move = sim_move_ask,
 	.place = sim_place,
 	.copy_out = sim_copy_out,
+	.at_hand = sim_at_hand,
 	.drop = sim_drop,
 	.can_move = sim_can_move,
 	.populate = sim_populate,

@@ -29,6 +29,8 @@ struct sim_config {
 	unsigned int place_least, place_refused_pct;
 	bool store_dies, sigbus, roomy, quiesce, strict_cap, unordered, no_zero_page, scattered;
 	bool elastic;			/* the cap moves */
+	bool at_hand;			/* so does scratch */
+	unsigned int pressed_pct;	/* a fault waits to be heard of */
 	bool in_order;			/* so the store answers, many at a time */
 	unsigned int parts, drain_rare; /* of the store; one in so many events drains one */
 	bool stack;			/* of filters, over leaves: stack.h */

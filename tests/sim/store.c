@@ -278,6 +278,13 @@ const struct store_ops sim_store_ops = {
 	.close = sim_close,
 };
 
+static bool sim_pressed(void *ctx)
+{
+	struct sim *w = ctx;
+
+	return sim_pct(w, w->cfg.pressed_pct);
+}
+
 static uint64_t sim_now(void *ctx)
 {
 	return ((struct sim *)ctx)->now_ns;
@@ -364,7 +371,12 @@ static void sim_lost(void *ctx, enum core_loss why, space_id sp, uint64_t va, in
 	w->lost_why = why;
 }
 
-const struct env_ops sim_env_ops = {.now_ns = sim_now, .sum = sim_sum, .lost = sim_lost};
+const struct env_ops sim_env_ops = {
+	.now_ns = sim_now,
+	.sum = sim_sum,
+	.pressed = sim_pressed,
+	.lost = sim_lost,
+};
 
 /* Anywhere: near the fault, at the edges of everything, or nowhere. */
 static uint64_t any_va(struct sim *w, uint64_t near)
