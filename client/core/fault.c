@@ -243,7 +243,7 @@ unsigned int frames_install(struct core *c, const uint32_t *frame, unsigned int 
 	if (c->st->lost || s->nr_held || chunk_moving(c, ch) || !cap_allows(c, s, 0, nr))
 		return 0;
 	for (unsigned int i = 0; i < nr; i++)
-		src[i] = frame_bytes(c, frame[i]);
+		src[i] = frame_page(c, frame[i]);
 	undo_filling(c, frame, nr);
 	c->b.capture->fill(c->b.capture_ctx, s->id, ch->va + c->frames[*frame].idx * PAGE_BYTES, nr,
 			   src, &done);
@@ -257,7 +257,7 @@ int frame_install(struct core *c, uint32_t f)
 	struct frame *fr = &c->frames[f];
 	struct chunk *ch = at(c, fr->chunk);
 	struct space *s = chunk_space(c, ch);
-	const void *src = frame_bytes(c, f);
+	const void *src = frame_page(c, f);
 	unsigned int idx = fr->idx, done = 0;
 	uint64_t va = ch->va + idx * PAGE_BYTES, since_ns = fr->since_ns;
 	bool waited = fr->waited, hint = fr->hinted;
@@ -351,6 +351,8 @@ static void fault_remote(struct core *c, struct space *s, struct chunk *ch, cons
 		page_lost(c, ch, idx, LOSS_STORE, -EPIPE);
 		return;
 	}
+	if (c->b.store->ops->page)
+		page_prefetch(c->b.store->ops->page(c->b.store, chunk_rec(c, ch, idx)->slot));
 	if (!cap_allows(c, s, w->tid, 1) || !fetch(c, ch, idx, w)) {
 		fault_wait(c, w);
 		return;

@@ -79,6 +79,9 @@ void frame_write_anew(struct core *c, uint32_t i)
 {
 	struct frame *f = &c->frames[i];
 
+	if (f->lent)
+		memcpy(frame_bytes(c, i), frame_page(c, i), PAGE_BYTES);
+	f->lent = false;
 	slot_put(c, f->slot);
 	f->has_slot = false;
 	f->slot = 0;

@@ -66,6 +66,7 @@ struct frame {
 	bool submitted : 1;   /* the store has the request */
 	bool urgent : 1;      /* and knows that somebody waits */
 	bool has_slot : 1;    /* and one reference to it */
+	bool lent : 1;	      /* its bytes are where the store has them (store_ops.page) */
 	uint64_t slot;
 	uint64_t since_ns; /* when the waiter's fault was read */
 };
@@ -284,6 +285,14 @@ void slots_join(struct core *c);
 static inline void *frame_bytes(const struct core *c, uint32_t f)
 {
 	return c->base + (uint64_t)f * PAGE_BYTES;
+}
+
+/* What the page has that the frame stands for. */
+static inline const void *frame_page(const struct core *c, uint32_t f)
+{
+	if (c->frames[f].lent)
+		return c->b.store->ops->page(c->b.store, c->frames[f].slot);
+	return frame_bytes(c, f);
 }
 
 /* Bulk work leaves the reserve alone. Takes over the oldest clean frame when

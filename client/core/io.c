@@ -12,12 +12,46 @@
 		       * or where the next ones may come as soon as they are done */
 #define IO_RETRIES 8U
 
+static bool fetched(struct core *c, uint32_t i, int res, uint8_t from);
+static void install(struct core *c, uint32_t *frame, unsigned int nr);
+
+/* Nothing need be read: what was asked for is where it can be seen. */
+static void borrow(struct core *c)
+{
+	struct state *st = c->st;
+
+	while (st->ask_head != NO_FRAME && !st->lost) {
+		uint32_t here[IO_BATCH];
+		unsigned int nr = 0, nr_here = 0;
+
+		core_commit(c);
+		while (st->ask_head != NO_FRAME && nr++ < IO_BATCH && !st->lost) {
+			uint32_t f = st->ask_head, next = c->frames[f].next;
+
+			/* The next one: outside of the memory it is not read, and does no harm. */
+			if (next != NO_FRAME)
+				page_prefetch(
+					c->b.store->ops->page(c->b.store, c->frames[next].slot));
+			frame_unlist(c, f);
+			c->frames[f].submitted = c->frames[f].lent = true;
+			st->nr_fetching++;
+			if (fetched(c, f, 0, 0))
+				here[nr_here++] = f;
+		}
+		install(c, here, nr_here);
+	}
+}
+
 void io_submit_reads(struct core *c)
 {
 	struct state *st = c->st;
 	struct store *store = c->b.store;
 	struct store_req req[IO_BATCH];
 
+	if (store->ops->page) {
+		borrow(c);
+		return;
+	}
 	while (st->ask_head != NO_FRAME && !st->lost) {
 		uint32_t f = st->ask_head;
 		unsigned int nr = 0;
@@ -217,7 +251,7 @@ static bool fetched(struct core *c, uint32_t i, int res, uint8_t from)
 		frame_ask_push(c, i, f->waited);
 		return false;
 	}
-	if (!res && c->b.env->sum(c->b.env_ctx, frame_bytes(c, i)) != r->sum) {
+	if (!res && c->b.env->sum(c->b.env_ctx, frame_page(c, i)) != r->sum) {
 		st->stats.sums_wrong++;
 		res = -EBADMSG;
 	}

@@ -40,7 +40,7 @@ static unsigned int unwaited(const struct core *c, const struct chunk *ch, const
 		if (!c->frames[frame[i]].waited)
 			pageset_add(want, c->frames[frame[i]].idx);
 	for (unsigned int i = pageset_next(want, 0); i < CHUNK_PAGES; i = pageset_next(want, i + 1))
-		bytes[n++] = frame_bytes(c, (uint32_t)chunk_rec(c, ch, i)->frame);
+		bytes[n++] = frame_page(c, (uint32_t)chunk_rec(c, ch, i)->frame);
 	return n;
 }
 

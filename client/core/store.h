@@ -57,6 +57,11 @@ struct store_ops {
 	 * when completions are always there as soon as submit() returned. */
 	int (*pollfd)(struct store *s);
 
+	/* The page that the slot holds, in memory to which nobody writes but this store when it
+	 * is told to: the core reads it there, and asks for no STORE_READ. Good until the slot
+	 * is written to, or the store is closed. NULL: what is read has to be copied. */
+	const void *(*page)(struct store *s, uint64_t slot);
+
 	/* What the slot holds is needed no more. A hint: if this process dies now, the next may
 	 * need it all the same. NULL: the store does not care. */
 	void (*drop)(struct store *s, uint64_t slot);

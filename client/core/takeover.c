@@ -168,7 +168,7 @@ uint64_t doubts_forked(struct core *c, struct space *parent, struct space *child
 
 	for (uint32_t n = 0; n < c->st->nr_doubts; n++) {
 		uint32_t i = c->st->doubt[n];
-		const void *src = frame_bytes(c, i);
+		const void *src = frame_page(c, i);
 		struct chunk *ch = at(c, c->frames[i].chunk);
 		unsigned int done = 0;
 		int err;

@@ -37,6 +37,11 @@ static int ram_reap(struct store *s, struct store_done *out, unsigned int max)
 	return (int)mapped_reap(&to_ram(s)->mapped, out, max);
 }
 
+static const void *ram_page(struct store *s, uint64_t slot)
+{
+	return to_ram(s)->mapped.base + slot * PAGE_BYTES;
+}
+
 static int ram_pollfd(struct store *s)
 {
 	(void)s;
@@ -60,6 +65,7 @@ static const struct store_ops ram_ops = {
 	.scheme = "ram",
 	.submit = ram_submit,
 	.reap = ram_reap,
+	.page = ram_page,
 	.pollfd = ram_pollfd,
 	.close = ram_close,
 };
@@ -80,6 +86,7 @@ static int map_memory(struct ram_store *ram, struct handover *handover)
 	if (base == MAP_FAILED)
 		return err_set(-ENOMEM, "store ram: no room for %s: lower --remote",
 			       units_format_size(text, sizeof(text), ram->bytes));
+	madvise(base, ram->bytes, MADV_HUGEPAGE); /* fewer TLB misses, where shmem may have it */
 	munlock(base, ram->bytes); /* a caller that locks its own memory does not mean the pages */
 	ram->mapped.base = base;
 	handed_add_fd(&now, ram->fd);

@@ -111,7 +111,7 @@ static void open_store(struct sim *w)
 		sim_stack_open(w, w->stack.handover);
 		return;
 	}
-	w->store = (struct store){.ops = &sim_store_ops,
+	w->store = (struct store){.ops = w->cfg.lends ? &sim_lending_ops : &sim_store_ops,
 				  .nr_slots = w->cfg.nr_slots,
 				  .copies = w->cfg.copies,
 				  .scattered = w->cfg.scattered,

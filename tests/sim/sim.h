@@ -29,6 +29,7 @@ struct sim_config {
 	unsigned int place_least, place_refused_pct;
 	bool store_dies, sigbus, roomy, quiesce, strict_cap, unordered, no_zero_page, scattered;
 	bool elastic;			/* the cap moves */
+	bool lends;			/* the store shows its pages */
 	bool at_hand;			/* so does scratch */
 	unsigned int pressed_pct;	/* a fault waits to be heard of */
 	bool in_order;			/* so the store answers, many at a time */
@@ -223,6 +224,7 @@ bool sim_value(const void *page, uint64_t *value);
 extern const struct capture_ops sim_capture_ops;
 extern const struct store_ops sim_store_ops;
 extern const struct env_ops sim_env_ops;
+extern const struct store_ops sim_lending_ops;
 extern const struct policy_ops sim_policy_ops;
 struct sim_space *sim_space_of(struct sim *w, space_id id, unsigned int *s);
 void sim_agent_step(struct sim *w);

@@ -141,6 +141,7 @@ void sim_choose_config(struct sim *w)
 	c->unordered = sim_pct(w, 15);
 	c->no_zero_page = sim_pct(w, 25);
 	c->in_order = sim_pct(w, 40);
+	c->lends = !c->copies && !c->corrupt_pct && sim_pct(w, 50);
 	c->at_hand = sim_pct(w, 50);
 	c->pressed_pct = ONE_OF(w, 0, 20, 90);
 	c->elastic = sim_pct(w, 30);
