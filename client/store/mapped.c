@@ -18,18 +18,26 @@ static int copy_page(const struct mapped *m, const struct store_req *req)
 	return 0;
 }
 
+unsigned int mapped_room(const struct mapped *m)
+{
+	return MAPPED_MAX_DONE - (m->head - m->tail);
+}
+
+void mapped_done(struct mapped *m, const struct store_req *req, int res)
+{
+	m->done[m->head++ % MAPPED_MAX_DONE] = (struct store_done){.tag = req->tag, .res = res};
+}
+
 unsigned int mapped_submit(struct mapped *m, const struct store_req *req, unsigned int nr)
 {
 	unsigned int i;
 
-	for (i = 0; i < nr && m->head - m->tail < MAPPED_MAX_DONE; i++) {
+	for (i = 0; i < nr && mapped_room(m); i++) {
 		/* The next one: outside of the memory it is not read, and does no harm. */
 		if (i + 1 < nr && req[i + 1].op == STORE_READ)
 			page_prefetch(m->base + req[i + 1].slot * PAGE_BYTES);
 
-		struct store_done done = {.tag = req[i].tag, .res = copy_page(m, &req[i])};
-
-		m->done[m->head++ % MAPPED_MAX_DONE] = done;
+		mapped_done(m, &req[i], copy_page(m, &req[i]));
 	}
 	return i;
 }

