@@ -69,7 +69,8 @@ struct aspace {
 	bool bounces;		   /* the buffer may have memory */
 	uint64_t bounce_ns;	   /* when it was asked for last */
 	uint32_t spare;		   /* pages of scratch that the agent has to spare; it says so */
-	uint64_t place_ns;	   /* when it was to put pages in place last */
+	uint32_t coming[AGENT_HALVES]; /* and more, when it has moved those; at most */
+	uint64_t place_ns;	       /* when it was to put pages in place last */
 	struct command cmd[AGENT_SLOTS];
 	unsigned int post, take; /* next to be posted, next to be answered */
 	bool drop[CORE_HALVES];	 /* half holds pages that nobody needs */

@@ -247,6 +247,8 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 	err = agent_post(sp, &cmd);
 	if (!err)
 		sp->drop[half] = false; /* the agent empties the half itself */
+	if (!err && cmd.keep)
+		sp->coming[half] = pageset_count(&cmd.want);
 	return err;
 }
 
@@ -336,16 +338,17 @@ static int place(void *ctx, space_id id, uint64_t chunk_va, pageset *want, const
 	struct agent_cmd cmd = {.op = AGENT_PLACE, .va = chunk_va};
 	struct aspace *sp = living(ctx, id);
 	struct capture *cp = ctx;
-	unsigned int n = 0;
+	unsigned int n = 0, most;
 	char *in;
 
 	if (!sp || !sp->agent.ring || !cp->has_move)
 		return -ESRCH;
 	sp->place_ns = capture_now_ns();
-	if (!sp->spare || !aspace_may_bounce(cp, sp))
+	most = sp->spare + sp->coming[0] + sp->coming[1];
+	if (!most || !aspace_may_bounce(cp, sp))
 		return -EAGAIN;
 	in = (char *)sp->agent.ring + PAGE_BYTES + AGENT_BOUNCE_IN;
-	for (unsigned int i = pageset_next(want, 0); i < CHUNK_PAGES && n < sp->spare;
+	for (unsigned int i = pageset_next(want, 0); i < CHUNK_PAGES && n < most;
 	     i = pageset_next(want, i + 1)) {
 		memcpy(in + i * PAGE_BYTES, bytes[n++], PAGE_BYTES);
 		pageset_add(&cmd.want, i);

@@ -375,6 +375,7 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 			cp->fatal = why_stuck(sp);
 		sp->bounced[cmd->half] = got->bounce;
 		sp->spare = got->spare;
+		sp->coming[cmd->half] = 0;
 		if (!got->bounce && only_what_is_there(sp, cmd, &got->moved) &&
 		    agent_is_dead(sp) != 1)
 			cp->fatal = why_stuck(sp);

@@ -121,5 +121,6 @@ void ahead_run(struct core *c, struct space *s, const struct waiting *w, enum po
 		if (!expect_run(c, s, &plan.run[i]))
 			break;
 	expect_pages(c, s, plan.page, plan.nr_pages);
-	io_submit_reads(c);
+	if (!c->b.store->ops->page) /* else what leaves comes first: core_run() */
+		io_submit_reads(c);
 }

@@ -2,6 +2,8 @@
 /* The core as a whole: its place in the arena, its rounds, its invariants. */
 #include "client/core/internal.h"
 
+#define EVICT_PARTS 10U /* to plan, to hand over a chunk, to ask */
+
 static uint64_t carve(uint64_t *next, uint64_t bytes)
 {
 	uint64_t here = *next;
@@ -142,6 +144,22 @@ bool core_busy(const struct core *c)
 	return c->st->nr_writing || c->st->nr_fetching;
 }
 
+/* To look at pages that the store lends takes the time of this thread alone. */
+static bool lends(const struct core *c)
+{
+	return c->st->ask_head != NO_FRAME && c->b.store->ops->page;
+}
+
+/* So what leaves is asked for before that, all of its parts: the agent is at work meanwhile. */
+static bool evict_before_reads(struct core *c)
+{
+	bool evicts = evict_run(c);
+
+	for (unsigned int n = 0; n < EVICT_PARTS && evicts && c->plan.va && lends(c); n++)
+		evicts = evict_run(c);
+	return evicts;
+}
+
 bool core_run(struct core *c)
 {
 	bool took, evicts, drains, writes;
@@ -153,10 +171,10 @@ bool core_run(struct core *c)
 	io_reap(c);
 	faults_retry(c);
 	took = take_in_run(c);
-	if (took && core_pressed(c))
+	if (took && !lends(c) && core_pressed(c))
 		return true;
-	evicts = evict_run(c);
-	if (evicts && core_pressed(c))
+	evicts = evict_before_reads(c);
+	if (evicts && !lends(c) && core_pressed(c))
 		return true;
 	drains = drain_run(c);
 	io_submit_reads(c);

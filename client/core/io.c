@@ -15,17 +15,19 @@
 static bool fetched(struct core *c, uint32_t i, int res, uint8_t from);
 static void install(struct core *c, uint32_t *frame, unsigned int nr);
 
-/* Nothing need be read: what was asked for is where it can be seen. */
+/* Nothing need be read: what was asked for is where it can be seen. First what is waited for. */
 static void borrow(struct core *c)
 {
 	struct state *st = c->st;
 
 	while (st->ask_head != NO_FRAME && !st->lost) {
+		bool waited = c->frames[st->ask_head].waited;
 		uint32_t here[IO_BATCH];
 		unsigned int nr = 0, nr_here = 0;
 
 		core_commit(c);
-		while (st->ask_head != NO_FRAME && nr++ < IO_BATCH && !st->lost) {
+		while (st->ask_head != NO_FRAME && nr++ < IO_BATCH && !st->lost &&
+		       c->frames[st->ask_head].waited == waited) {
 			uint32_t f = st->ask_head, next = c->frames[f].next;
 
 			/* The next one: outside of the memory it is not read, and does no harm. */
