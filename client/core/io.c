@@ -7,83 +7,10 @@
 #include "client/core/internal.h"
 
 #define IO_BATCH 128U
-#define IO_HURRIED \
-	8U /* written at once while somebody waits for a page: it may be there soon;
-		       * or where the next ones may come as soon as they are done */
+/* Written at once while somebody waits for a page, which may be there soon; or where the next
+ * ones may be written as soon as these are. */
+#define IO_HURRIED 8U
 #define IO_RETRIES 8U
-
-static bool fetched(struct core *c, uint32_t i, int res, uint8_t from);
-static void install(struct core *c, uint32_t *frame, unsigned int nr);
-
-/* Nothing need be read: what was asked for is where it can be seen. First what is waited for. */
-static void borrow(struct core *c)
-{
-	struct state *st = c->st;
-
-	while (st->ask_head != NO_FRAME && !st->lost) {
-		bool waited = c->frames[st->ask_head].waited;
-		uint32_t here[IO_BATCH];
-		unsigned int nr = 0, nr_here = 0;
-
-		core_commit(c);
-		while (st->ask_head != NO_FRAME && nr++ < IO_BATCH && !st->lost &&
-		       c->frames[st->ask_head].waited == waited) {
-			uint32_t f = st->ask_head, next = c->frames[f].next;
-
-			/* The next one: outside of the memory it is not read, and does no harm. */
-			if (next != NO_FRAME)
-				page_prefetch(
-					c->b.store->ops->page(c->b.store, c->frames[next].slot));
-			frame_unlist(c, f);
-			c->frames[f].submitted = c->frames[f].lent = true;
-			st->nr_fetching++;
-			if (fetched(c, f, 0, 0))
-				here[nr_here++] = f;
-		}
-		install(c, here, nr_here);
-	}
-}
-
-void io_submit_reads(struct core *c)
-{
-	struct state *st = c->st;
-	struct store *store = c->b.store;
-	struct store_req req[IO_BATCH];
-
-	if (store->ops->page) {
-		borrow(c);
-		return;
-	}
-	while (st->ask_head != NO_FRAME && !st->lost) {
-		uint32_t f = st->ask_head;
-		unsigned int nr = 0;
-		int taken;
-
-		for (; f != NO_FRAME && nr < IO_BATCH; f = c->frames[f].next)
-			req[nr++] = (struct store_req){.slot = c->frames[f].slot,
-						       .buf = frame_bytes(c, f),
-						       .tag = f,
-						       .op = STORE_READ,
-						       .avoid = c->frames[f].avoid,
-						       .urgent = c->frames[f].waited};
-		core_commit(c);
-		taken = store->ops->submit(store, req, nr);
-		if (taken < 0) {
-			core_lost(c, LOSS_STORE, (space_id){0}, 0, taken);
-			return;
-		}
-		for (int i = 0; i < taken; i++) {
-			frame_unlist(c, req[i].tag);
-			c->frames[req[i].tag].submitted = true;
-			c->frames[req[i].tag].urgent = req[i].urgent;
-			st->nr_urgent += req[i].urgent;
-			st->nr_fetching++;
-		}
-		io_reap(c);
-		if (taken < (int)nr)
-			return;
-	}
-}
 
 /* A slot for the oldest dirty frame, if need be from a page that is in the
  * job and only keeps a copy at the store. */
@@ -355,5 +282,75 @@ void io_reap(struct core *c)
 		}
 		install(c, here, nr_here);
 		parts_look(c);
+	}
+}
+
+/* Nothing need be read: what was asked for is where it can be seen. First what is waited for. */
+static void borrow(struct core *c)
+{
+	struct state *st = c->st;
+
+	while (st->ask_head != NO_FRAME && !st->lost) {
+		bool waited = c->frames[st->ask_head].waited;
+		uint32_t here[IO_BATCH];
+		unsigned int nr = 0, nr_here = 0;
+
+		core_commit(c);
+		while (st->ask_head != NO_FRAME && nr++ < IO_BATCH && !st->lost &&
+		       c->frames[st->ask_head].waited == waited) {
+			uint32_t f = st->ask_head, next = c->frames[f].next;
+
+			/* The next one: outside of the memory it is not read, and does no harm. */
+			if (next != NO_FRAME)
+				page_prefetch(
+					c->b.store->ops->page(c->b.store, c->frames[next].slot));
+			frame_unlist(c, f);
+			c->frames[f].submitted = c->frames[f].lent = true;
+			st->nr_fetching++;
+			if (fetched(c, f, 0, 0))
+				here[nr_here++] = f;
+		}
+		install(c, here, nr_here);
+	}
+}
+
+void io_submit_reads(struct core *c)
+{
+	struct state *st = c->st;
+	struct store *store = c->b.store;
+	struct store_req req[IO_BATCH];
+
+	if (store->ops->page) {
+		borrow(c);
+		return;
+	}
+	while (st->ask_head != NO_FRAME && !st->lost) {
+		uint32_t f = st->ask_head;
+		unsigned int nr = 0;
+		int taken;
+
+		for (; f != NO_FRAME && nr < IO_BATCH; f = c->frames[f].next)
+			req[nr++] = (struct store_req){.slot = c->frames[f].slot,
+						       .buf = frame_bytes(c, f),
+						       .tag = f,
+						       .op = STORE_READ,
+						       .avoid = c->frames[f].avoid,
+						       .urgent = c->frames[f].waited};
+		core_commit(c);
+		taken = store->ops->submit(store, req, nr);
+		if (taken < 0) {
+			core_lost(c, LOSS_STORE, (space_id){0}, 0, taken);
+			return;
+		}
+		for (int i = 0; i < taken; i++) {
+			frame_unlist(c, req[i].tag);
+			c->frames[req[i].tag].submitted = true;
+			c->frames[req[i].tag].urgent = req[i].urgent;
+			st->nr_urgent += req[i].urgent;
+			st->nr_fetching++;
+		}
+		io_reap(c);
+		if (taken < (int)nr)
+			return;
 	}
 }
