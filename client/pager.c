@@ -237,7 +237,7 @@ static void work(struct pager *p)
 
 static bool may_spin(const struct pager *p, uint64_t now)
 {
-	return now - p->busy_ns < p->spin_ns && p->capture.nr_running <= p->cpus;
+	return now - p->busy_ns < p->spin_ns && !p->capture.crowd.crowded;
 }
 
 static uint64_t wait_ns(const struct pager *p)
@@ -341,7 +341,7 @@ int pager_main(const struct pager_args *args)
 		return EXIT_FAILURE;
 	}
 	p->args = args;
-	p->cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
+	crowd_begin(&p->capture.crowd);
 	log_set_sink(log_to_supervisor, p);
 	p->spin_ns = wake_worth_ns(SPIN_WAKES, SPIN_MIN_NS, SPIN_MAX_NS);
 	pager_lock_memory();

@@ -37,8 +37,7 @@ struct pager {
 	struct handover *nodes; /* of kept; NULL: nobody goes on when this one dies */
 	struct capture capture;
 	struct store *store;
-	uint32_t said_lost; /* parts of it */
-	unsigned int cpus;
+	uint32_t said_lost;	 /* parts of it */
 	uint64_t spin_ns;	 /* after a fault */
 	uint64_t busy_ns;	 /* when something last came in */
 	uint64_t served_ns;	 /* when a posted fault was last served */

@@ -24,6 +24,7 @@
 #include <sched.h>
 #include <sys/types.h>
 
+#include "client/capture/crowd.h"
 #include "client/capture/inject.h"
 #include "client/core/core.h"
 #include "client/run.h"
@@ -172,8 +173,6 @@ struct capture_kept {
 	struct aspace space[KEPT_SPACES];
 };
 
-#define LOOKS 4U
-
 struct table;
 struct fast;
 struct bpf_pins;
@@ -195,8 +194,7 @@ struct capture {
 	unsigned int nr_bounces; /* whose bounce buffer may have memory */
 	struct process *procs;
 	pid_t last_pid, older_pid; /* last given out at the last look and the one before */
-	unsigned int nr_running;   /* on the whole machine, all the time lately */
-	unsigned int running[LOOKS], nr_looks; /* at the last looks */
+	struct crowd crowd;
 	uint64_t full_look_ns;
 	bool look_at_all; /* the last look could not be finished */
 	bool look_again;  /* numbers were given out in or after the last full look */

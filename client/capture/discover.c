@@ -96,16 +96,6 @@ static int process_add(struct capture *cp, pid_t pid, const struct proc_stat *st
 
 #define FULL_LOOK_NS 1000000000ULL
 
-/* Agents, and much else, run for a moment; who wants a CPU all the time counts. */
-static void note_running(struct capture *cp, unsigned int running)
-{
-	cp->running[cp->nr_looks++ % LOOKS] = running;
-	cp->nr_running = running;
-	for (unsigned int i = 0; i < LOOKS; i++)
-		if (cp->running[i] < cp->nr_running)
-			cp->nr_running = cp->running[i];
-}
-
 /*
  * Must /proc be looked at? When a task was made anywhere since the last look:
  * at the numbers given out since the look before that one (one may have been
@@ -124,7 +114,7 @@ static int must_look(struct capture *cp, pid_t *above)
 
 	if (err)
 		return err;
-	note_running(cp, running);
+	crowd_look(&cp->crowd, running);
 	made = last != cp->last_pid;
 	full = last < cp->last_pid || cp->look_at_all ||
 	       ((made || cp->look_again) && now - cp->full_look_ns > FULL_LOOK_NS);

@@ -34,7 +34,6 @@ struct fast {
 	bool loaded;		    /* atomic: what the thread wrote is complete */
 	char text[sizeof(((struct run_header *)0)->fast_why)];
 	unsigned int nr_boxes;
-	unsigned int cpus;
 	uint64_t seen[FAST_BOXES];
 	struct open open[FAST_BOXES];
 	unsigned int nr_open;
@@ -84,7 +83,6 @@ void fast_start(struct capture *cp)
 		return;
 	f->no_ages = cp->pins;
 	f->nr_boxes = (unsigned int)sysconf(_SC_NPROCESSORS_CONF);
-	f->cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
 	if (f->nr_boxes > FAST_BOXES)
 		f->nr_boxes = FAST_BOXES;
 	if (pthread_create(&f->thread, NULL, load, f)) {
@@ -174,6 +172,7 @@ static void serve(struct capture *cp, const struct open *o, uint64_t ip, uint32_
 		if (f->open[i].box == o->box) /* nobody waits for that one any more */
 			f->open[i] = f->open[--f->nr_open];
 	f->open[f->nr_open++] = *o;
+	crowd_faulted(&cp->crowd, tid, true);
 	core_hint(cp->core, sp->id, o->va, ip, tid);
 }
 
@@ -323,6 +322,6 @@ void fast_refresh(struct capture *cp)
 		log_warn("what leaves is chosen by faults alone: %s", f->text);
 	cp->header->fast = RUN_FAST_ON;
 	refresh_processes(cp, f->shared);
-	f->scarce = cp->nr_running > f->cpus;
+	f->scarce = cp->crowd.crowded;
 	judge(cp, f, now);
 }

@@ -80,6 +80,7 @@ static void deliver(struct capture *cp, struct aspace *sp, const struct uffd_msg
 	case UFFD_EVENT_PAGEFAULT:
 		aspace_faulted(cp, sp, (pid_t)m->arg.pagefault.feat.ptid);
 		tid = m->arg.pagefault.feat.ptid;
+		crowd_faulted(&cp->crowd, tid, false);
 		if (is_strange(sp, m->arg.pagefault.address, (pid_t)tid)) {
 			cp->fatal = REASON_ALL_LOCKED;
 			return;
