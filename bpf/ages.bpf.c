@@ -28,24 +28,44 @@ static __always_inline void all_alike(__u64 bits)
 	shared.res = 0;
 }
 
-static __always_inline void read_table(__u64 table)
+static __always_inline void read_young(void)
 {
-	if (bpf_probe_read_kernel(shared.table, sizeof(shared.table), (void *)table))
-		return;
 	for (int i = 0; i < AGES_PAGES / 64; i++) {
-		__u64 young = 0, any = 0, zero = 0;
+		__u64 bits = 0;
 
 		for (int k = 0; k < 64; k++) {
 			__u64 e = shared.table[i * 64 + k];
 
-			young |= (e & e / ENTRY_ACCESSED & ENTRY_PRESENT) << k;
+			bits |= (e & e / ENTRY_ACCESSED & ENTRY_PRESENT) << k;
+		}
+		shared.young[i] = bits;
+	}
+}
+
+static __always_inline void read_present(void)
+{
+	for (int i = 0; i < AGES_PAGES / 64; i++) {
+		__u64 any = 0, zero = 0;
+
+		for (int k = 0; k < 64; k++) {
+			__u64 e = shared.table[i * 64 + k];
+
 			any |= (__u64)(e != 0) << k;
 			zero |= (e & e / ENTRY_SPECIAL & ENTRY_PRESENT) << k;
 		}
-		shared.young[i] = young;
 		shared.any[i] = any;
 		shared.own[i] = any & ~zero;
 	}
+}
+
+static __always_inline void read_table(__u64 table)
+{
+	if (bpf_probe_read_kernel(shared.table, sizeof(shared.table), (void *)table))
+		return;
+	if (shared.present)
+		read_present();
+	else
+		read_young();
 	shared.res = 0;
 }
 

@@ -11,8 +11,9 @@ struct ages_shared {
 	/* by who asks */
 	__u64 direct_map;
 	__u32 levels;
-	__s32 pid; /* in the first pid namespace */
-	__u64 va;  /* of the chunk */
+	__s32 pid;     /* in the first pid namespace */
+	__u32 present; /* which are there is asked, not which are young */
+	__u64 va;      /* of the chunk */
 	/* the answer */
 	__s32 res;		      /* 0; -1: can't be told */
 	__u32 huge;		      /* it has no table, and young is all that is told */

@@ -22,13 +22,14 @@ struct bpf_ages {
 	struct ages_bpf *skel;
 };
 
-static int ask(struct bpf_ages *a, pid_t pid, uint64_t chunk_va)
+static int ask(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, bool present)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 	struct ages_shared *sh = &a->skel->bss->shared;
 	int err;
 
 	sh->pid = pid;
+	sh->present = present;
 	sh->va = chunk_va;
 	err = bpf_prog_test_run_opts(bpf_program__fd(a->skel->progs.ages), &opts);
 	return !err && sh->res ? -ENODATA : err;
@@ -36,7 +37,7 @@ static int ask(struct bpf_ages *a, pid_t pid, uint64_t chunk_va)
 
 int ages_young(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *young)
 {
-	int err = ask(a, pid, chunk_va);
+	int err = ask(a, pid, chunk_va, false);
 
 	if (!err)
 		memcpy(young->w, a->skel->bss->shared.young, sizeof(young->w));
@@ -46,7 +47,7 @@ int ages_young(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *young)
 int ages_present(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *any, pageset *own)
 {
 	const struct ages_shared *sh = &a->skel->bss->shared;
-	int err = ask(a, pid, chunk_va);
+	int err = ask(a, pid, chunk_va, true);
 
 	if (err)
 		return err;
