@@ -21,10 +21,8 @@ extern void bpf_task_release(struct task_struct *task) __ksym;
 
 static __always_inline void all_alike(__u64 bits)
 {
-	for (int i = 0; i < AGES_PAGES / 64; i++) {
-		shared.young[i] = bits;
-		shared.any[i] = shared.own[i] = 0;
-	}
+	for (int i = 0; i < AGES_PAGES / 64; i++)
+		shared.young[i] = shared.any[i] = shared.own[i] = bits;
 	shared.res = 0;
 }
 
@@ -78,17 +76,15 @@ int ages(void *ctx)
 	__u64 e;
 
 	shared.res = -1;
-	shared.huge = 0;
 	if (!task)
 		return 0;
 	mm = task->mm;
 	e = mm ? pmd_of(&w, mm, shared.va) : NO_ENTRY;
 	if (!e)
 		all_alike(0);
-	else if (e != NO_ENTRY && e & ENTRY_PRESENT && e & ENTRY_HUGE) {
+	else if (e != NO_ENTRY && e & ENTRY_PRESENT && e & ENTRY_HUGE && !shared.present)
 		all_alike(e & ENTRY_ACCESSED ? ~0ULL : 0);
-		shared.huge = 1;
-	} else if (e != NO_ENTRY && e & ENTRY_PRESENT)
+	else if (e != NO_ENTRY && e & ENTRY_PRESENT && !(e & ENTRY_HUGE))
 		read_table(w.map + (e & ENTRY_ADDR));
 	bpf_task_release(task);
 	return 0;

@@ -15,8 +15,7 @@ struct ages_shared {
 	__u32 present; /* which are there is asked, not which are young */
 	__u64 va;      /* of the chunk */
 	/* the answer */
-	__s32 res;		      /* 0; -1: can't be told */
-	__u32 huge;		      /* it has no table, and young is all that is told */
+	__s32 res;		      /* 0, or -1: can't be told */
 	__u64 young[AGES_PAGES / 64]; /* bit i: page i is present and was accessed */
 	__u64 any[AGES_PAGES / 64];   /* its entry is not empty */
 	__u64 own[AGES_PAGES / 64];   /* nor the page of zeros */

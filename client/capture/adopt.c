@@ -98,6 +98,7 @@ static void mend_ring(struct aspace *sp)
 {
 	struct agent_ring *ring = sp->agent.ring;
 
+	sp->coming[0] = sp->coming[1] = 0; /* an answer may be known already */
 	if (sp->take != sp->post && !sp->cmd[sp->take % AGENT_SLOTS].used)
 		sp->take++;
 	if (sp->post - sp->take < AGENT_SLOTS && is_outstanding(sp, sp->post))

@@ -51,8 +51,6 @@ int ages_present(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *any,
 
 	if (err)
 		return err;
-	if (sh->huge)
-		return -ENODATA;
 	memcpy(any->w, sh->any, sizeof(any->w));
 	memcpy(own->w, sh->own, sizeof(own->w));
 	return 0;
@@ -78,7 +76,7 @@ int ages_clear(int pidfd, uint64_t chunk_va, const pageset *set)
 static int try_it(struct bpf_ages *a, char *chunk)
 {
 	const pageset both = {{3}};
-	pageset young, any, own;
+	pageset young = {{0}}, any, own;
 	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0), err;
 
 	if (pidfd < 0)

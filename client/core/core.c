@@ -171,10 +171,10 @@ bool core_run(struct core *c)
 	io_reap(c);
 	faults_retry(c);
 	took = take_in_run(c);
-	if (took && !lends(c) && core_pressed(c))
+	if (took && c->st->ask_head == NO_FRAME && core_pressed(c))
 		return true;
 	evicts = evict_before_reads(c);
-	if (evicts && !lends(c) && core_pressed(c))
+	if (evicts && c->st->ask_head == NO_FRAME && core_pressed(c))
 		return true;
 	drains = drain_run(c);
 	io_submit_reads(c);

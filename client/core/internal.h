@@ -217,7 +217,6 @@ struct core {
 		bool some_stay, some_left, swept;
 		pageset want;	   /* less what has been handed over */
 		struct half *half; /* that is being handed pages */
-		unsigned int nr;   /* so many were */
 	} plan;
 };
 

@@ -99,7 +99,6 @@ static bool hand_over(struct core *c, struct chunk *ch, struct half *half)
 		pageset_add(&half->want, i);
 		pageset_del(want, i);
 		c->st->moving_pages++;
-		c->plan.nr++;
 		if (++n % COMMIT_PAGES)
 			continue;
 		core_commit(c);
@@ -196,7 +195,6 @@ int chunk_plan(struct core *c, struct space *s, struct chunk *ch, bool all_of_it
 	c->plan.swept = false;
 	c->plan.want = want;
 	c->plan.half = NULL;
-	c->plan.nr = 0;
 	return -EINPROGRESS;
 }
 
@@ -220,7 +218,7 @@ static int begin(struct core *c, struct space *s, struct chunk *ch)
 int chunk_move(struct core *c, struct space *s, struct chunk *ch)
 {
 	struct half *half;
-	int err = c->plan.half ? 0 : begin(c, s, ch);
+	int nr, err = c->plan.half ? 0 : begin(c, s, ch);
 	pageset want;
 
 	if (err)
@@ -232,9 +230,10 @@ int chunk_move(struct core *c, struct space *s, struct chunk *ch)
 	c->plan.some_left |= pageset_count(&c->plan.want) > 0;
 	want = half->want;
 	s->turn = (uint8_t)((half - s->half + 1) % CORE_HALVES);
-	err = c->plan.nr ? c->b.capture->move(c->b.capture_ctx, s->id,
-					      (unsigned int)(half - s->half), ch->va, &want)
-			 : -EAGAIN;
+	nr = (int)pageset_count(&want);
+	err = nr ? c->b.capture->move(c->b.capture_ctx, s->id, (unsigned int)(half - s->half),
+				      ch->va, &want)
+		 : -EAGAIN;
 	if (err) {
 		take_back(c, ch, &want, half);
 		*half = (struct half){0};
@@ -244,7 +243,7 @@ int chunk_move(struct core *c, struct space *s, struct chunk *ch)
 		chunk_queue(c, ch, true);
 	else
 		stays(c, ch, c->plan.some_stay);
-	return (int)c->plan.nr;
+	return nr;
 }
 
 void move_forget(struct core *c, struct space *s)

@@ -60,22 +60,21 @@ static int ram_submit(struct store *s, const struct store_req *req, unsigned int
 	if (nr > room)
 		nr = room;
 	while (n < nr) {
-		unsigned int old = n, new;
+		unsigned int end = n, done;
 
-		while (old < nr && !is_new(ram, &req[old]))
-			old++;
-		n += mapped_submit(&ram->mapped, req + n, old - n);
-		for (new = n; new < nr &&is_new(ram, &req[new]); new ++)
-			;
-		if (new == n)
+		while (end < nr && !is_new(ram, &req[end]))
+			end++;
+		n += mapped_submit(&ram->mapped, req + n, end - n);
+		while (end < nr && is_new(ram, &req[end]))
+			end++;
+		if (end == n)
 			continue;
-		new = write_new(ram, req + n, new - n);
-		if (!new) /* no memory: as the kernel has it */
-			new = mapped_submit(&ram->mapped, req + n, 1);
-		else
-			for (unsigned int i = n; i < n + new; i++)
-				mapped_done(&ram->mapped, &req[i], 0);
-		n += new;
+		done = write_new(ram, req + n, end - n);
+		for (unsigned int i = n; i < n + done; i++)
+			mapped_done(&ram->mapped, &req[i], 0);
+		if (!done) /* no memory: as the kernel has it */
+			done = mapped_submit(&ram->mapped, req + n, 1);
+		n += done;
 	}
 	return (int)n;
 }
