@@ -73,6 +73,7 @@ static int join(struct pager *p, const char *spec, uint64_t bytes)
 	if (!bytes || bytes % PAGE_BYTES || slots < bytes / PAGE_BYTES ||
 	    slots > core_max_slots(p->capture.core))
 		return err_set(-ENOSPC, "a run takes at most as much again as it was started with");
+	core_keep_lent(p->capture.core);
 	err = servers_join(p->args->cfg, spec, bytes, &p->kept->joined, p->nodes, &p->store);
 	if (err)
 		return err;

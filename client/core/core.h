@@ -188,9 +188,13 @@ int core_drain(struct core *c, unsigned int part) __attribute__((warn_unused_res
  * they are. Looks at all that there is. */
 uint64_t core_pages_lost(const struct core *c, unsigned int part);
 
+/* The store is about to be another: pages that it lent (store_ops.page) are kept here from now
+ * on. Before anything that tells who takes over of the new one. Commits. */
+void core_keep_lent(struct core *c);
+
 /* The store has another part, behind those that it had; @store may be another one, whose
- * first slots are those of the old one. What leaves from now on goes to the new part first.
- * 0; -ENOSPC: more than max_slots. */
+ * first slots are those of the old one, after core_keep_lent(). What leaves from now on goes
+ * to the new part first. 0; -ENOSPC: more than max_slots. */
 int core_join(struct core *c, struct store *store) __attribute__((warn_unused_result));
 uint64_t core_max_slots(const struct core *c);
 

@@ -75,13 +75,18 @@ void frame_clean_push(struct core *c, uint32_t i)
 	push(c, i, false);
 }
 
+void frame_keep_lent(struct core *c, uint32_t i)
+{
+	if (c->frames[i].lent)
+		memcpy(frame_bytes(c, i), frame_page(c, i), PAGE_BYTES);
+	c->frames[i].lent = false;
+}
+
 void frame_write_anew(struct core *c, uint32_t i)
 {
 	struct frame *f = &c->frames[i];
 
-	if (f->lent)
-		memcpy(frame_bytes(c, i), frame_page(c, i), PAGE_BYTES);
-	f->lent = false;
+	frame_keep_lent(c, i);
 	slot_put(c, f->slot);
 	f->has_slot = false;
 	f->slot = 0;
@@ -183,7 +188,7 @@ void frame_put(struct core *c, uint32_t i)
 		slot_put(c, f->slot);
 	f->state = FRAME_FREE;
 	f->chunk = (ref){0};
-	f->has_slot = false;
+	f->has_slot = f->lent = false;
 	c->frame_map[i / 64] |= 1ULL << i % 64;
 	c->st->frames_free++;
 }

@@ -302,6 +302,7 @@ uint32_t frames_for_bulk(const struct core *c);
 void frame_put(struct core *c, uint32_t f);
 void frame_dirty_push(struct core *c, uint32_t f);
 void frame_clean_push(struct core *c, uint32_t f);
+void frame_keep_lent(struct core *c, uint32_t f);  /* its bytes are its own from now on */
 void frame_write_anew(struct core *c, uint32_t f); /* to another slot; in no list */
 void frame_unlist(struct core *c, uint32_t f);	   /* from dirty, clean or ask list */
 void frame_ask_push(struct core *c, uint32_t f, bool urgent);

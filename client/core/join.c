@@ -36,6 +36,16 @@ void slots_join(struct core *c)
 	c->st->slot_cursor = first / 64;
 }
 
+void core_keep_lent(struct core *c)
+{
+	for (uint32_t i = 0; i < c->st->cfg.nr_frames; i++) {
+		frame_keep_lent(c, i);
+		if (i % AT_ONCE == AT_ONCE - 1)
+			core_commit(c);
+	}
+	core_commit(c);
+}
+
 int core_join(struct core *c, struct store *store)
 {
 	if (store->nr_slots < c->st->nr_slots)

@@ -90,6 +90,7 @@ struct core_config sim_core_config(const struct sim *w)
 {
 	return (struct core_config){.cap_bytes = w->cfg.cap_pages * PAGE_BYTES,
 				    .nr_frames = w->cfg.nr_frames,
+				    .max_slots = w->cfg.join_rare ? w->cfg.nr_slots + SIM_MORE : 0,
 				    .on_loss_sigbus = w->cfg.sigbus,
 				    .place_least = w->cfg.place_least};
 }

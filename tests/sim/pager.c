@@ -431,6 +431,9 @@ static void pager_round(struct sim *w, bool thorough)
 	while (!w->lost && core_run(w->core) && --rounds)
 		;
 	core_commit(w->core);
+	if (w->cfg.join_rare && w->store.nr_slots == w->cfg.nr_slots && !w->draining &&
+	    !sim_below(w, w->cfg.join_rare))
+		sim_store_join(w);
 	for (unsigned int s = 0; s < MODEL_SPACES; s++)
 		if (w->sp[s].known && w->m.space[s].alive && !w->sp[s].gone_told)
 			sim_drop_halves(w, s);

@@ -28,9 +28,11 @@ struct sim_config {
 	unsigned int agent_fail_pct, enomem_pct, batch, register_pct;
 	unsigned int place_least, place_refused_pct;
 	bool store_dies, sigbus, roomy, quiesce, strict_cap, unordered, no_zero_page, scattered;
-	bool elastic;			/* the cap moves */
-	bool lends;			/* the store shows its pages */
-	bool at_hand;			/* so does scratch */
+	bool elastic; /* the cap moves */
+	bool lends;   /* the store shows its pages */
+	unsigned int
+		join_rare; /* one round in so many it is another, larger, that doesn't; 0: none */
+	bool at_hand;	   /* so does scratch */
 	unsigned int pressed_pct;	/* a fault waits to be heard of */
 	bool in_order;			/* so the store answers, many at a time */
 	unsigned int parts, drain_rare; /* of the store; one in so many events drains one */
@@ -135,9 +137,9 @@ struct sim {
 	unsigned int nr_pins;
 
 	struct store store;
-	uint64_t slot_value[SIM_SLOTS], slot_before[SIM_SLOTS];
-	uint8_t slot_state[SIM_SLOTS];
-	uint8_t slot_reads[SIM_SLOTS]; /* in flight */
+	uint64_t slot_value[SIM_MAX_SLOTS], slot_before[SIM_MAX_SLOTS];
+	uint8_t slot_state[SIM_MAX_SLOTS];
+	uint8_t slot_reads[SIM_MAX_SLOTS]; /* in flight */
 	struct sim_req inflight[SIM_INFLIGHT];
 	unsigned int nr_inflight;
 	struct store_done done[SIM_INFLIGHT];
@@ -232,6 +234,7 @@ enum { SLOT_NEVER, SLOT_WRITTEN, SLOT_WRITING };
 void sim_check_order(struct sim *w, const struct store_req *req, unsigned int nr);
 void sim_take_req(struct sim *w, const struct store_req *r); /* as it may be asked */
 void sim_store_step(struct sim *w, bool all);
+void sim_store_join(struct sim *w);    /* another takes its place */
 void sim_store_drain(struct sim *w);   /* one of its parts, if it has any */
 void sim_store_drained(struct sim *w); /* fails if one could have left and has not */
 

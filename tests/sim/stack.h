@@ -15,9 +15,11 @@
 
 #include "client/store/mirror.h"
 
-#define SIM_SLOTS  8192
-#define SIM_PARTS  4U
-#define SIM_LEAVES (SIM_PARTS * MIRROR_COPIES)
+#define SIM_SLOTS     8192
+#define SIM_MORE      64U /* that come later */
+#define SIM_MAX_SLOTS (SIM_SLOTS + SIM_MORE)
+#define SIM_PARTS     4U
+#define SIM_LEAVES    (SIM_PARTS * MIRROR_COPIES)
 
 /* Whatever is made to go wrong, and how often it did. */
 enum sim_point {

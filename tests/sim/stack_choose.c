@@ -135,6 +135,7 @@ void sim_stack_choose(struct sim *w)
 	if (!sim_pct(w, 50))
 		return;
 	c->stack = true;
+	c->join_rare = 0;
 	c->parts = w->stack.nr_parts = 1 + sim_below(w, SIM_PARTS);
 	c->haste = sim_below(w, 4) ? 1U << sim_below(w, 10) : 1;
 	c->kind = sim_pct(w, 80);

@@ -240,6 +240,15 @@ static void sim_leave_part(struct store *s, unsigned int part)
 	w->part_left[part] = true;
 }
 
+void sim_store_join(struct sim *w)
+{
+	core_keep_lent(w->core);
+	w->store.ops = &sim_store_ops; /* the next process finds it so, if this one dies now */
+	w->store.nr_slots += SIM_MORE;
+	if (core_join(w->core, &w->store))
+		sim_fail(w, "more slots can't be taken");
+}
+
 void sim_store_drain(struct sim *w)
 {
 	int err = core_drain(w->core, sim_below(w, w->cfg.parts));
@@ -281,7 +290,7 @@ const struct store_ops sim_store_ops = {
 /* What is not there, or is about to be another, must not be used: it would be wrong. */
 static const void *sim_page(struct store *s, uint64_t slot)
 {
-	static uint8_t pages[SIM_SLOTS][PAGE_BYTES] __attribute__((aligned(4096)));
+	static uint8_t pages[SIM_MAX_SLOTS][PAGE_BYTES] __attribute__((aligned(4096)));
 	struct sim *w = sim_of(s);
 	uint64_t value = w->slot_value[slot];
 

@@ -144,8 +144,9 @@ void sim_choose_config(struct sim *w)
 	c->lends = !c->copies && !c->corrupt_pct && sim_pct(w, 50);
 	c->at_hand = sim_pct(w, 50);
 	c->pressed_pct = ONE_OF(w, 0, 20, 90);
+	c->join_rare = c->lends ? ONE_OF(w, 0, 0, 100, 1000) : 0;
 	c->elastic = sim_pct(w, 30);
-	c->parts = ONE_OF(w, 0, 0, 2, 3, 5);
+	c->parts = c->join_rare ? 0 : ONE_OF(w, 0, 0, 2, 3, 5);
 	c->drain_rare = ONE_OF(w, 500, 3000, 10000);
 	c->crash_rare = core_can_be_taken_over() ? ONE_OF(w, 0, 0, 10, 100) : 0;
 	if (c->strict_cap || c->unordered)
