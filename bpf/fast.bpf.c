@@ -131,6 +131,54 @@ int BPF_PROG(fault_kernel, unsigned long va, struct pt_regs *regs, unsigned long
 	return faulted(va, regs, error, false);
 }
 
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096); /* a page: the pager takes each as it wakes */
+} alarm SEC(".maps");
+
+static __always_inline struct fast_watch *watched(__u32 tid)
+{
+	for (__u32 i = 0; i < FAST_WATCHED; i++)
+		if (shared.watch[i].tid == tid)
+			return &shared.watch[i];
+	return NULL;
+}
+
+/* Each switch and each wake-up of the machine passes these two. */
+SEC("tp_btf/sched_switch")
+int BPF_PROG(switched, bool preempted, const struct task_struct *prev,
+	     const struct task_struct *next, unsigned int prev_state)
+{
+	struct fast_watch *w;
+
+	if (!shared.watch[0].tid || preempted || !prev_state)
+		return 0;
+	w = watched((__u32)prev->pid);
+	if (w)
+		w->sleeps = 1;
+	return 0;
+}
+
+/* Who sleeps because the threads that faulted last do has to be up when one of them faults
+ * again: to be woken by that fault takes five times as long as to answer it. */
+SEC("tp_btf/sched_waking")
+int BPF_PROG(waking, const struct task_struct *task)
+{
+	struct fast_watch *w;
+
+	if (!shared.watch[0].tid)
+		return 0;
+	w = watched((__u32)task->pid);
+	if (!w || !w->sleeps)
+		return 0;
+	w->sleeps = 0;
+	if (!shared.alarm)
+		return 0;
+	shared.alarm = 0;
+	bpf_ringbuf_output(&alarm, &w->tid, sizeof(w->tid), BPF_RB_FORCE_WAKEUP);
+	return 0;
+}
+
 /* Is the walk right on this kernel? The loader asks about a page of its own, and
  * knows what stands in it. */
 SEC("syscall")

@@ -19,6 +19,7 @@
 #define FAST_CHUNKS	 32768U /* 2 MiB each: 64 GiB, then some are slow */
 #define FAST_WAYS	 4U	/* places where a chunk may be: side by side, in one cache line */
 #define FAST_CHUNK_SHIFT 21
+#define FAST_WATCHED	 4U /* threads that faulted last */
 
 /* The program runs with interrupts off: never longer than this. */
 #define FAST_MAX_WAIT_NS 20000U
@@ -39,6 +40,11 @@ struct fast_tgid {
 	__u32 tgid, space;
 };
 
+struct fast_watch {
+	__u32 tid;    /* by the pager; 0: none */
+	__u32 sleeps; /* by the programs: 1 from when it goes to sleep until it is woken */
+};
+
 struct fast_shared {
 	/* by the pager */
 	__u64 beat_ns;	     /* when it last looked; 0: nobody looks */
@@ -47,6 +53,8 @@ struct fast_shared {
 	__u32 levels;	     /* of page tables: 4 or 5 */
 	__u64 direct_map;    /* 0: the self-test looks where it is, */
 	__u64 direct_map_at; /* here */
+	__u32 alarm; /* wake the pager with the first thread of these; the program clears it */
+	struct fast_watch watch[FAST_WATCHED];
 	struct fast_tgid tgid[FAST_TGIDS];
 	/* fast_chunk_key() of chunks whose faults are ours */
 	__u64 chunk[FAST_CHUNKS] __attribute__((aligned(64)));

@@ -41,6 +41,7 @@ struct pid {
 
 struct task_struct {
 	struct mm_struct *mm;
+	int pid;
 	int pagefault_disabled;
 	struct files_struct *files;
 	struct hlist_node pid_links[4];

@@ -235,12 +235,19 @@ static void work(struct pager *p)
 /* While posted faults are looked for, descriptors are this often. */
 #define DESCRIPTORS_NS 10000ULL
 
-static bool may_spin(const struct pager *p, uint64_t now)
+static bool may_spin(struct pager *p, uint64_t now)
 {
-	return now - p->busy_ns < p->spin_ns && !p->capture.crowd.crowded;
+	uint64_t idle = now - p->busy_ns;
+
+	p->dozes = false;
+	if (idle >= p->spin_ns || p->capture.crowd.crowded)
+		return false;
+	p->dozes = idle >= DESCRIPTORS_NS && !core_waiting(p->capture.core) &&
+		   fast_all_sleep(&p->capture);
+	return !p->dozes;
 }
 
-static uint64_t wait_ns(const struct pager *p)
+static uint64_t wait_ns(struct pager *p)
 {
 	uint64_t now = capture_now_ns(), ns = UINT64_MAX;
 
@@ -304,8 +311,9 @@ static void loop(struct pager *p)
 				wait_for_events(p, 0);
 		} else {
 			/* Who posts from here on is heard of by a message. */
-			fast_asleep(&p->capture);
+			fast_asleep(&p->capture, p->dozes);
 			wait_for_events(p, fast_serve(&p->capture) ? 0 : ns);
+			fast_rise(&p->capture);
 		}
 		work(p);
 		__atomic_store_n(&p->args->header->pager_beats, ++p->beats, __ATOMIC_RELEASE);

@@ -45,6 +45,7 @@ struct pager {
 	uint64_t poll_ns;	 /* when processes are to be looked at next */
 	unsigned int awake_looks;
 	bool stall_said;
+	bool dozes;	   /* sleeps because the threads do that faulted last */
 	uint64_t beats;	   /* rounds of the loop */
 	pid_t stopped_pid; /* the supervisor stopped itself with this job process */
 	bool running, finishing, lost, again;

@@ -20,6 +20,7 @@
 
 struct bpf_fast {
 	struct fast_bpf *skel;
+	struct ring_buffer *alarm;
 };
 
 static int to_debug_log(enum libbpf_print_level level, const char *fmt, va_list args)
@@ -99,6 +100,12 @@ static int load_error(int err)
 	return err_set(err, "BPF programs can't be loaded here: %s", strerror(-err));
 }
 
+static int ignore(void *ctx, void *data, size_t bytes)
+{
+	(void)ctx, (void)data, (void)bytes;
+	return 0;
+}
+
 static int load(struct bpf_fast *b)
 {
 	int err;
@@ -111,8 +118,19 @@ static int load(struct bpf_fast *b)
 	err = try_walk(b->skel);
 	if (err)
 		return err;
-	err = fast_bpf__attach(b->skel);
+	b->alarm = ring_buffer__new(bpf_map__fd(b->skel->maps.alarm), ignore, NULL, NULL);
+	err = b->alarm ? fast_bpf__attach(b->skel) : -errno;
 	return err ? load_error(err) : 0;
+}
+
+int fast_alarm_fd(const struct bpf_fast *b)
+{
+	return bpf_map__fd(b->skel->maps.alarm);
+}
+
+bool fast_alarm_rang(struct bpf_fast *b)
+{
+	return ring_buffer__consume(b->alarm) > 0;
 }
 
 int fast_load(struct bpf_fast **out, struct fast_shared **shared)
@@ -139,6 +157,7 @@ void fast_unload(struct bpf_fast *b)
 {
 	if (!b)
 		return;
+	ring_buffer__free(b->alarm);
 	fast_bpf__destroy(b->skel);
 	free(b);
 }

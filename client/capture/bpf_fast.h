@@ -7,6 +7,8 @@
 #ifndef RMEM_CAPTURE_BPF_FAST_H
 #define RMEM_CAPTURE_BPF_FAST_H
 
+#include <stdbool.h>
+
 #include "bpf/fast.h"
 
 struct bpf_fast;
@@ -18,6 +20,12 @@ struct bpf_fast;
  */
 int fast_load(struct bpf_fast **out, struct fast_shared **shared)
 	__attribute__((warn_unused_result));
+
+/* Polls readable when the alarm has rung (struct fast_shared); owned by @b. */
+int fast_alarm_fd(const struct bpf_fast *b);
+
+/* Has it, since this was last asked? */
+bool fast_alarm_rang(struct bpf_fast *b);
 
 /* Accepts NULL. The area is gone with it. */
 void fast_unload(struct bpf_fast *b);

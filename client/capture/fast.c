@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/capture/fast.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -38,6 +40,7 @@ struct fast {
 	struct open open[FAST_BOXES];
 	unsigned int nr_open;
 	unsigned int turn; /* whose place the next chunk takes where all are taken */
+	unsigned int next_watch;
 
 	/* does waiting pay? */
 	bool scarce;	      /* no CPU is idle: it does not */
@@ -45,6 +48,10 @@ struct fast {
 	uint64_t try_ns, pause_ns;
 	bool doubt;	     /* the last trial did not pay */
 	unsigned int served; /* since it was last asked */
+
+	bool heard;	   /* the alarm would be */
+	bool rang;	   /* the alarm has, and nothing was served since */
+	unsigned int vain; /* how often in a row nothing was */
 };
 
 static void judge(struct capture *cp, struct fast *f, uint64_t now_ns);
@@ -126,12 +133,40 @@ void fast_awake(struct capture *cp, uint64_t now_ns)
 	__atomic_store_n(&sh->beat_ns, now_ns, __ATOMIC_RELEASE);
 }
 
-void fast_asleep(struct capture *cp)
+/* ---- the alarm ---- */
+
+#define VAIN_MAX   4U /* alarms in a row after which nobody faulted */
+#define VAIN_PAUSE 32U
+
+static bool is_worth_an_alarm(struct fast *f)
+{
+	f->vain += f->rang; /* nothing has been served since */
+	f->rang = false;
+	if (f->vain < VAIN_MAX)
+		return true;
+	f->vain = f->vain < VAIN_MAX + VAIN_PAUSE ? f->vain + 1 : VAIN_MAX - 1;
+	return false;
+}
+
+void fast_asleep(struct capture *cp, bool dozes)
 {
 	struct fast *f = ready(cp);
 
-	if (f)
-		__atomic_store_n(&f->shared->beat_ns, 0, __ATOMIC_SEQ_CST);
+	if (!f)
+		return;
+	__atomic_store_n(&f->shared->beat_ns, 0, __ATOMIC_SEQ_CST);
+	if (dozes && is_worth_an_alarm(f))
+		__atomic_store_n(&f->shared->alarm, 1, __ATOMIC_SEQ_CST);
+}
+
+void fast_rise(struct capture *cp)
+{
+	struct fast *f = ready(cp);
+
+	if (!f)
+		return;
+	f->shared->alarm = 0;
+	f->rang |= fast_alarm_rang(f->bpf);
 }
 
 static void answer(const struct open *o)
@@ -158,6 +193,33 @@ static bool take(struct fast *f, unsigned int i, struct open *o, uint64_t *ip, u
 	return true;
 }
 
+void fast_watch(struct capture *cp, uint32_t tid)
+{
+	struct fast *f = ready(cp);
+	struct fast_watch *w;
+
+	if (!f)
+		return;
+	w = f->shared->watch;
+	for (unsigned int i = 0; i < FAST_WATCHED; i++)
+		if (w[i].tid == tid)
+			return;
+	w += f->next_watch++ % FAST_WATCHED;
+	w->sleeps = 0;
+	__atomic_store_n(&w->tid, tid, __ATOMIC_RELEASE);
+}
+
+bool fast_all_sleep(const struct capture *cp)
+{
+	const struct fast *f = ready(cp);
+	unsigned int i = 0;
+
+	while (f && i < FAST_WATCHED && f->shared->watch[i].tid)
+		if (!__atomic_load_n(&f->shared->watch[i++].sleeps, __ATOMIC_RELAXED))
+			return false;
+	return i;
+}
+
 static void serve(struct capture *cp, const struct open *o, uint64_t ip, uint32_t tid)
 {
 	struct fast *f = cp->fast;
@@ -172,7 +234,10 @@ static void serve(struct capture *cp, const struct open *o, uint64_t ip, uint32_
 		if (f->open[i].box == o->box) /* nobody waits for that one any more */
 			f->open[i] = f->open[--f->nr_open];
 	f->open[f->nr_open++] = *o;
+	f->vain = f->rang ? 0 : f->vain;
+	f->rang = false;
 	crowd_faulted(&cp->crowd, tid, true);
+	fast_watch(cp, tid);
 	core_hint(cp->core, sp->id, o->va, ip, tid);
 }
 
@@ -309,6 +374,15 @@ static void tell_refusal(struct capture *cp)
 	log_warn("faults take the slow way, by userfaultfd alone: %s", f->text);
 }
 
+/* What comes of it is that the pager is up: there is nothing to do. */
+static void watch_alarm(const struct capture *cp, const struct fast *f)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = 0};
+
+	if (epoll_ctl(cp->epoll_fd, EPOLL_CTL_ADD, fast_alarm_fd(f->bpf), &ev))
+		log_debug("the pager is not woken with the job: %s", strerror(errno));
+}
+
 void fast_refresh(struct capture *cp)
 {
 	struct fast *f = ready(cp);
@@ -320,6 +394,9 @@ void fast_refresh(struct capture *cp)
 	}
 	if (cp->header->fast != RUN_FAST_ON && !f->ages && !f->no_ages)
 		log_warn("what leaves is chosen by faults alone: %s", f->text);
+	if (!f->heard)
+		watch_alarm(cp, f);
+	f->heard = true;
 	cp->header->fast = RUN_FAST_ON;
 	refresh_processes(cp, f->shared);
 	f->scarce = cp->crowd.crowded;

@@ -29,9 +29,20 @@ bool fast_is_on(const struct capture *cp);
 /* What reads accessed bits (bpf_ages.h); NULL: nothing does, or not yet. */
 struct bpf_ages *fast_ages(const struct capture *cp);
 
-/* The pager looks, and looks again soon; or it goes to sleep. */
+/* The pager looks, and looks again soon. */
 void fast_awake(struct capture *cp, uint64_t now_ns);
-void fast_asleep(struct capture *cp);
+
+/* Thread @tid has faulted: whether it sleeps is known from now on. */
+void fast_watch(struct capture *cp, uint32_t tid);
+
+/* All threads that faulted last sleep, or have ended: no fault is near. To look for one would
+ * keep a CPU from who has work, often from the one that they sleep for. */
+bool fast_all_sleep(const struct capture *cp);
+
+/* It goes to sleep; if because fast_all_sleep() (@dozes), it is woken as soon as one of them
+ * is, where that has been of use. Until fast_rise(). */
+void fast_asleep(struct capture *cp, bool dozes);
+void fast_rise(struct capture *cp);
 
 /* Gives what has been posted to the core; how many faults that was. */
 unsigned int fast_serve(struct capture *cp);

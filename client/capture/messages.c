@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "client/capture/capture.h"
+#include "client/capture/fast.h"
 #include "client/capture/uffd.h"
 
 static void forked(struct capture *cp, struct aspace *parent, int uffd)
@@ -87,6 +88,8 @@ static void deliver(struct capture *cp, struct aspace *sp, const struct uffd_msg
 		}
 		if (sp->agent.ring && tid == (uint32_t)sp->agent.pid)
 			tid = CORE_AGENT_TID;
+		else
+			fast_watch(cp, tid);
 		if (m->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP)
 			core_write_fault(c, sp->id, m->arg.pagefault.address, tid);
 		else
