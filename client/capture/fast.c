@@ -374,10 +374,11 @@ static void tell_refusal(struct capture *cp)
 	log_warn("faults take the slow way, by userfaultfd alone: %s", f->text);
 }
 
-/* What comes of it is that the pager is up: there is nothing to do. */
+/* What comes of it is that the pager is up: there is nothing to do. Told once of each: one that
+ * rings just after fast_rise() would be told again and again, and the pager never sleep. */
 static void watch_alarm(const struct capture *cp, const struct fast *f)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = 0};
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u64 = 0};
 
 	if (epoll_ctl(cp->epoll_fd, EPOLL_CTL_ADD, fast_alarm_fd(f->bpf), &ev))
 		log_debug("the pager is not woken with the job: %s", strerror(errno));
