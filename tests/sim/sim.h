@@ -28,13 +28,12 @@ struct sim_config {
 	unsigned int agent_fail_pct, enomem_pct, batch, register_pct;
 	unsigned int place_least, place_refused_pct;
 	bool store_dies, sigbus, roomy, quiesce, strict_cap, unordered, no_zero_page, scattered;
-	bool elastic; /* the cap moves */
-	bool lends;   /* the store shows its pages */
-	unsigned int
-		join_rare; /* one round in so many it is another, larger, that doesn't; 0: none */
-	bool at_hand;	   /* so does scratch */
-	unsigned int pressed_pct;	/* a fault waits to be heard of */
-	bool in_order;			/* so the store answers, many at a time */
+	bool elastic;		  /* the cap moves */
+	bool lends;		  /* the store shows its pages */
+	unsigned int join_rare;	  /* one round in so many it becomes one that doesn't; 0: none */
+	bool at_hand;		  /* so does scratch */
+	unsigned int pressed_pct; /* a fault waits to be heard of */
+	bool in_order;		  /* so the store answers, many at a time */
 	unsigned int parts, drain_rare; /* of the store; one in so many events drains one */
 	bool stack;			/* of filters, over leaves: stack.h */
 	bool parts_go;			/* of a pool, when they are lost; not all of it */
