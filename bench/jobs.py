@@ -21,6 +21,7 @@ CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static"]
 CLIENT = ["rmem_client", "rmem_common", "rmem_base"]
 LINKED = {  # with parts of rmem, and libraries
     "ages": (CLIENT, ["-lbpf"]),
+    "kernels": ([], ["-lm"]),
     "policies": (["rmem_policy", "rmem_core", "rmem_base"], ["-lm"]),
     "tcp": (CLIENT, ["-luring"]),
 }

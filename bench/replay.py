@@ -10,7 +10,7 @@ from jobs import BenchError, median, rotated
 from report import Row
 
 MIB = 1 << 20
-SIZES = {"matrix": 96, "walk": 96}
+SIZES = {"matrix": 96, "fft": 96, "walk": 96}
 
 
 def arms_of(bench, name, swap):

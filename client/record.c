@@ -222,26 +222,3 @@ int record_load(const char *path, uint64_t **key, uint32_t *nr)
 	munmap(file, (size_t)st.st_size);
 	return err;
 }
-
-/* ---- finding ---- */
-
-static int by_key(const void *a, const void *b, void *ctx)
-{
-	const uint64_t *key = ctx;
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	if (key[x] != key[y])
-		return key[x] < key[y] ? -1 : 1;
-	return x < y ? -1 : x > y;
-}
-
-uint32_t *record_sort(const uint64_t *key, uint32_t nr)
-{
-	uint32_t *order = malloc(nr * sizeof(*order) + 1);
-
-	for (uint32_t i = 0; order && i < nr; i++)
-		order[i] = i;
-	if (order)
-		qsort_r(order, nr, sizeof(*order), by_key, (void *)(uintptr_t)key);
-	return order;
-}

@@ -39,8 +39,4 @@ void record_close(struct record *r);
  * says what is wrong with it. */
 int record_load(const char *path, uint64_t **key, uint32_t *nr) __attribute__((warn_unused_result));
 
-/* Where each key is: the indexes of @key, by key and then by time. Owned (free()); NULL:
- * no memory. */
-uint32_t *record_sort(const uint64_t *key, uint32_t nr) __attribute__((warn_unused_result));
-
 #endif

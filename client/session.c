@@ -126,6 +126,7 @@ static struct {
 	struct streams streams;
 	struct recorder recorder;
 	struct replay replay;
+	struct places places;
 	struct record *record; /* NULL: nothing is recorded */
 } policy;
 
@@ -155,21 +156,39 @@ static int open_recorder(const char *path, const struct policy_ops **ops, void *
 	return err;
 }
 
+/* 0 and owned; -ENOMEM. */
+static int find_places(const uint64_t *key, uint32_t nr, struct places *out)
+{
+	struct places p = {.index = malloc(nr * sizeof(*p.index) + 1), .mask = 1023};
+	bool made = false;
+
+	while (p.index && !made && (p.table = calloc(p.mask + 1, sizeof(*p.table)))) {
+		made = places_make(&p, key, nr);
+		if (!made) {
+			free(p.table);
+			p.mask = 2 * p.mask + 1;
+		}
+	}
+	if (!made)
+		free(p.index);
+	*out = p;
+	return made ? 0 : -ENOMEM;
+}
+
 static int open_replay(const char *path, const struct policy_ops **ops, void **ctx)
 {
 	uint64_t *key = NULL;
-	uint32_t *order, nr = 0;
+	uint32_t nr = 0;
 	int err = record_load(path, &key, &nr);
 
 	if (err)
 		return err;
-	order = record_sort(key, nr);
-	if (!order) {
+	if (find_places(key, nr, &policy.places)) {
 		free(key);
 		return err_set(-ENOMEM, "--replay %s: out of memory", path);
 	}
 	/* Both are kept until the process ends. */
-	replay_init(&policy.replay, key, order, nr, *ops, *ctx);
+	replay_init(&policy.replay, key, &policy.places, nr, *ops, *ctx);
 	*ops = &policy_replay;
 	*ctx = &policy.replay;
 	return 0;

@@ -1,67 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/policy/replay.h"
 
-#define NOWHERE UINT32_MAX
-
-void replay_init(struct replay *r, const uint64_t *key, const uint32_t *order, uint32_t nr,
+void replay_init(struct replay *r, const uint64_t *key, const struct places *places, uint32_t nr,
 		 const struct policy_ops *below, void *below_ctx)
 {
 	*r = (struct replay){.key = key,
-			     .order = order,
+			     .places = places,
 			     .nr = nr,
 			     .below = below,
 			     .below_ctx = below_ctx,
-			     .guess = NOWHERE,
+			     .guess = PLACES_NONE,
 			     .window = REPLAY_FIRST};
-}
-
-/* The first fault of @key at or after @from, or else the first one ever. */
-static uint32_t find(const struct replay *r, uint64_t key, uint32_t from)
-{
-	uint32_t low = 0, high = r->nr, first;
-
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (r->key[r->order[mid]] < key)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	first = low;
-	for (high = r->nr; low < high;) {
-		uint32_t mid = low + (high - low) / 2, at = r->order[mid];
-
-		if (r->key[at] == key && at < from)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (low < r->nr && r->key[r->order[low]] == key)
-		return r->order[low];
-	return first < r->nr && r->key[r->order[first]] == key ? r->order[first] : NOWHERE;
 }
 
 static bool is_near(uint32_t at, uint32_t from)
 {
-	return at != NOWHERE && at >= from && at - from <= REPLAY_NEAR;
+	return at >= from && at - from <= REPLAY_NEAR;
+}
+
+/* Of as many as this, at most a third were passed over. */
+static bool is_dense(const struct replay *r)
+{
+	return r->passed * 2 <= r->found;
+}
+
+/* The last fault may be the first of those that are found in a row. */
+static void guess(struct replay *r, uint32_t at)
+{
+	r->guess = at + 1;
+	r->found = 1;
+	r->passed = 0;
 }
 
 /* Where the fault is, if we are in step or are so again. */
 static uint32_t place(struct replay *r, uint64_t key)
 {
-	uint32_t at = find(r, key, r->pos), again;
+	uint32_t at = places_find(r->places, key, r->pos), again;
 
 	/* Up to the end of what was planned all may have come in time. */
-	if (r->in_step && at != NOWHERE && at >= r->pos && at <= r->tail + REPLAY_NEAR)
+	if (at == PLACES_NONE || (r->in_step && at >= r->pos && at <= r->tail + REPLAY_NEAR))
 		return at;
-	if (r->guess != NOWHERE) {
-		again = find(r, key, r->guess);
-		if (is_near(again, r->guess))
-			return again;
+	again = r->guess == PLACES_NONE ? at : places_find(r->places, key, r->guess);
+	if (r->guess == PLACES_NONE || !is_near(again, r->guess)) {
+		guess(r, at);
+		return PLACES_NONE;
 	}
-	r->guess = at == NOWHERE ? NOWHERE : at + 1;
-	return NOWHERE;
+	r->passed += again - r->guess;
+	r->guess = again + 1;
+	r->found++;
+	if (is_near(again, r->pos) || (r->found >= REPLAY_FAR && is_dense(r)))
+		return again;
+	if (!is_dense(r))
+		guess(r, at);
+	return PLACES_NONE;
 }
 
 static void narrow(struct replay *r)
@@ -89,12 +80,16 @@ static void go_on(struct replay *r, uint32_t at, const struct policy_fault *f, u
 
 	r->in_step = true;
 	r->strays = 0;
-	r->guess = NOWHERE;
+	r->guess = PLACES_NONE;
 	r->pos = at + 1;
-	if (planned && (f->kind == POLICY_FETCH || f->kind == POLICY_SOFT))
-		narrow(r); /* it should have been there */
-	else if (planned && r->window < REPLAY_WINDOW)
+	if (planned && f->kind == POLICY_FETCH) {
+		narrow(r); /* there was no room for it: nor was there for what follows */
+		planned = false;
+	} else if (planned && f->kind == POLICY_SOFT) {
+		narrow(r);
+	} else if (planned && r->window < REPLAY_WINDOW) {
 		r->window *= 2;
+	}
 	if (!planned)
 		r->tail = r->pos;
 	if (!planned || at >= r->marker)
@@ -112,7 +107,7 @@ static void plan(void *ctx, const struct policy_fault *f, struct policy_plan *p)
 		return;
 	}
 	at = place(r, key);
-	if (at != NOWHERE) {
+	if (at != PLACES_NONE) {
 		go_on(r, at, f, key, p);
 		return;
 	}

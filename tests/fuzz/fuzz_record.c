@@ -5,13 +5,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "client/policy/places.h"
 #include "client/record.c" /* for its head */
+
+#define MASK ((1U << 18) - 1) /* of places: an input names at most 65535 keys */
 
 static void load(int fd, const struct head *head, const unsigned char *data, size_t bytes)
 {
 	char path[32];
 	uint64_t *key = NULL;
-	uint32_t nr = 0, *order;
+	struct places p;
+	uint32_t nr = 0;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (ftruncate(fd, 0) || (head && pwrite(fd, head, sizeof(*head), 0) < 0) ||
@@ -19,11 +23,16 @@ static void load(int fd, const struct head *head, const unsigned char *data, siz
 		abort();
 	if (record_load(path, &key, &nr))
 		return;
-	order = record_sort(key, nr);
-	for (uint32_t i = 1; order && i < nr; i++)
-		if (key[order[i]] < key[order[i - 1]] || order[i] >= nr)
+	p = (struct places){.index = malloc(nr * sizeof(*p.index) + 1),
+			    .table = calloc(MASK + 1, sizeof(*p.table)),
+			    .mask = MASK};
+	if (!p.index || !p.table || !places_make(&p, key, nr))
+		abort();
+	for (uint32_t i = 0; i < nr; i++)
+		if (places_find(&p, key[i], i) != i)
 			abort();
-	free(order);
+	free(p.table);
+	free(p.index);
 	free(key);
 }
 

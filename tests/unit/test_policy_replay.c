@@ -13,16 +13,18 @@
 
 #include "client/policy/recorder.h"
 #include "client/policy/replay.h"
-#include "client/record.h"
 
-#define NR    4000U
-#define PAGES 1000U
+#define NR	    4000U
+#define PAGES	    1000U
+#define PAGES_POWER 1024U
 
 static const space_id space = {1}, other = {2};
 
 static struct {
 	uint64_t key[NR];
-	uint32_t *order;
+	uint32_t index[NR];
+	struct places_key table[4 * PAGES_POWER];
+	struct places places;
 	struct replay r;
 	unsigned int below_planned, noted;
 } w;
@@ -54,14 +56,14 @@ static uint64_t page_at(uint32_t i)
 
 static void init(uint32_t nr)
 {
-	free(w.order);
-	w.order = record_sort(w.key, nr);
-	replay_init(&w.r, w.key, w.order, nr, &below, NULL);
+	memset(w.table, 0, sizeof(w.table));
+	w.places = (struct places){.index = w.index, .table = w.table, .mask = 4 * PAGES_POWER - 1};
+	assert_true(places_make(&w.places, w.key, nr));
+	replay_init(&w.r, w.key, &w.places, nr, &below, NULL);
 }
 
 static void begin(void)
 {
-	free(w.order);
 	memset(&w, 0, sizeof(w));
 	for (uint32_t i = 0; i < NR; i++)
 		w.key[i] = replay_key(space, page_at(i) << PAGE_SHIFT);
@@ -92,21 +94,21 @@ static void two_faults_in_a_row_are_enough(void **state)
 
 	(void)state;
 	begin();
-	plan = fault(page_at(500), POLICY_FETCH);
+	plan = fault(page_at(50), POLICY_FETCH);
 	assert_int_equal(plan.nr_pages, 0);
-	plan = fault(page_at(501), POLICY_FETCH);
-	assert_follows(&plan, 502);
+	plan = fault(page_at(51), POLICY_FETCH);
+	assert_follows(&plan, 52);
 }
 
 static void the_marker_brings_the_next_plan_and_it_grows(void **state)
 {
 	struct policy_plan plan;
-	uint32_t at = 502, nr;
+	uint32_t at = 52, nr;
 
 	(void)state;
 	begin();
-	fault(page_at(500), POLICY_FETCH);
-	plan = fault(page_at(501), POLICY_FETCH);
+	fault(page_at(50), POLICY_FETCH);
+	plan = fault(page_at(51), POLICY_FETCH);
 	for (int i = 0; i < 4; i++) {
 		nr = plan.nr_pages;
 		plan = fault(page_at(at), POLICY_MARKER);
@@ -155,9 +157,53 @@ static void a_jump_is_followed(void **state)
 	begin();
 	fault(page_at(0), POLICY_FETCH);
 	fault(page_at(1), POLICY_FETCH);
-	fault(page_at(700), POLICY_FETCH);
-	plan = fault(page_at(701), POLICY_FETCH);
-	assert_follows(&plan, 702);
+	for (uint32_t i = 0; i < REPLAY_FAR - 1; i++)
+		assert_int_equal(fault(page_at(700 + i + i / 3), POLICY_FETCH).nr_pages, 0);
+	plan = fault(page_at(699 + REPLAY_FAR + REPLAY_FAR / 3), POLICY_FETCH);
+	assert_follows(&plan, 700 + REPLAY_FAR + REPLAY_FAR / 3);
+}
+
+/* Every second page, of a loop over all of them that comes much later. */
+static void a_resemblance_is_no_jump(void **state)
+{
+	(void)state;
+	begin();
+	for (uint32_t i = 0; i < NR; i++)
+		w.key[i] =
+			replay_key(space, (i < 200 ? page_at(i) : 5000 + i % PAGES) << PAGE_SHIFT);
+	init(NR);
+	for (uint32_t i = 0; i < 2 * PAGES; i += 2)
+		assert_int_equal(fault(5000 + i % PAGES, POLICY_FETCH).nr_pages, 0);
+	assert_int_equal(w.below_planned, PAGES);
+}
+
+/* What follows it is asked for again. */
+static void what_had_no_room_is_planned_anew(void **state)
+{
+	struct policy_plan plan;
+
+	(void)state;
+	begin();
+	fault(page_at(0), POLICY_FETCH);
+	fault(page_at(1), POLICY_FETCH);
+	plan = fault(page_at(2), POLICY_MARKER);
+	plan = fault(page_at(10), POLICY_FETCH);
+	assert_follows(&plan, 11);
+}
+
+static void each_key_is_found(void **state)
+{
+	(void)state;
+	begin();
+	for (uint32_t i = 0; i < NR; i++) {
+		assert_int_equal(places_find(&w.places, w.key[i], i), i);
+		assert_int_equal(places_find(&w.places, w.key[i], i + 1),
+				 i + PAGES < NR ? i + PAGES : i % PAGES);
+	}
+	assert_int_equal(places_find(&w.places, replay_key(other, 0), 0), PLACES_NONE);
+	memset(w.table, 0, sizeof(w.table));
+	w.places.mask = PAGES_POWER - 1;
+	assert_false(places_make(&w.places, w.key, NR)); /* more than half of it is used */
 }
 
 static void who_goes_elsewhere_is_left_to_the_policy_below(void **state)
@@ -237,6 +283,9 @@ int main(void)
 		cmocka_unit_test(what_was_late_narrows_it),
 		cmocka_unit_test(strays_and_holes_are_passed_over),
 		cmocka_unit_test(a_jump_is_followed),
+		cmocka_unit_test(a_resemblance_is_no_jump),
+		cmocka_unit_test(what_had_no_room_is_planned_anew),
+		cmocka_unit_test(each_key_is_found),
 		cmocka_unit_test(who_goes_elsewhere_is_left_to_the_policy_below),
 		cmocka_unit_test(nothing_is_planned_for_another_space_nor_beyond_the_end),
 		cmocka_unit_test(an_empty_recording_says_nothing),
