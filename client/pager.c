@@ -243,6 +243,7 @@ static bool may_spin(struct pager *p, uint64_t now)
 	if (idle >= p->spin_ns || p->capture.crowd.crowded)
 		return false;
 	p->dozes = idle >= DESCRIPTORS_NS && !core_waiting(p->capture.core) &&
+		   !core_busy(p->capture.core) && /* one may wait for what is in flight */
 		   fast_all_sleep(&p->capture);
 	return !p->dozes;
 }
