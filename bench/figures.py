@@ -341,7 +341,7 @@ def footprint(bench):
     sizes = bench.pick((1024, 8192), (512, 2048))
     count, ns = bench.pick(524288, 131072), {s: [] for s in sizes}  # beyond what follows the filling
     for size in rotated(list(sizes), bench.args.runs):
-        job = bench.start("access", "random-read", size, count, rmem=[
+        job = bench.start("access", "random-read", size, count, memory_mib=size * 4 // 3, rmem=[
             "--local", f"{size // 4}M", "--remote", f"{size}M", "--server", "ram"])
         ns[size].append(job.line()["refault_mean_ns"])
         job.wait()

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 
+from machine import find_memory
+
 TIMEOUT_S = 240
 QUICK_S = 200  # then --quick begins nothing more: what takes longest takes a minute
 PROGRAMS = ("access", "ages", "busy", "faults", "first", "fits", "gups", "kernels", "naive",
@@ -188,8 +190,10 @@ class Bench:
     def program(self, name):
         return os.path.join(self.temp, name)
 
-    def start(self, name, *words, rmem=None, cgroup=None):
-        """A program of ours or a path; rmem: options of rmem run, or None to run it alone."""
+    def start(self, name, *words, rmem=None, cgroup=None, memory_mib=None):
+        """A program of ours or a path; rmem: options of rmem run, or None to run it alone;
+        memory_mib: what it takes altogether, if that is much."""
+        find_memory(memory_mib or self.pick(1024, 384))
         argv, stats = [self.program(name), *map(str, words)], None
         if rmem:
             stats = os.path.join(self.temp, "stats.json")

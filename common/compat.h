@@ -49,6 +49,11 @@ struct uffdio_move {
 #define TCP_RTO_MAX_MS 44
 #endif
 
+/* Linux 6.1 */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 /* Linux 5.14 */
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22

@@ -3,6 +3,58 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#include "client/store/clock.h"
+#include "common/compat.h"
+
+#define HUGE_BYTES (2UL << 20)
+#define HUGE_SLOTS (HUGE_BYTES / PAGE_BYTES)
+#define SLOW_NS	   1000000U /* a huge page takes 0.1 to 0.2 ms */
+#define SLOW_PAUSE 8U /* of which so many are not tried when one did not, then twice as many */
+
+int mapped_reserve(struct mapped *m)
+{
+	size_t bytes = m->nr_slots * PAGE_BYTES + HUGE_BYTES;
+	void *area =
+		mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (area == MAP_FAILED)
+		return -ENOMEM;
+	m->area = area;
+	m->area_bytes = bytes;
+	m->base = (char *)(((uintptr_t)area + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1));
+	return 0;
+}
+
+void mapped_release(struct mapped *m)
+{
+	if (m->area)
+		munmap(m->area, m->area_bytes);
+	m->area = NULL;
+}
+
+bool mapped_make_huge(struct mapped *m, uint64_t slot)
+{
+	uint64_t first = slot & ~(HUGE_SLOTS - 1), since;
+	char *at = m->base + first * PAGE_BYTES;
+
+	if (first < m->tried || first + HUGE_SLOTS > m->nr_slots)
+		return false;
+	since = store_now_ns();
+	*(volatile char *)at; /* one of its pages has to be there */
+	if (madvise(at, HUGE_BYTES, MADV_COLLAPSE)) {
+		m->tried = errno == EAGAIN ? first + HUGE_SLOTS : UINT64_MAX;
+		return false;
+	}
+	if (store_now_ns() - since < SLOW_NS)
+		m->pause = 0;
+	else
+		m->pause = m->pause ? 2 * m->pause : SLOW_PAUSE;
+	m->top = first + HUGE_SLOTS;
+	m->tried = m->top + m->pause * HUGE_SLOTS;
+	return true;
+}
 
 static int copy_page(const struct mapped *m, const struct store_req *req)
 {

@@ -23,7 +23,6 @@ struct ram_store {
 	struct mapped mapped;
 	size_t bytes;
 	int fd;
-	uint64_t top; /* slots from here on have no memory yet, as far as is known */
 };
 
 static struct ram_store *to_ram(struct store *s)
@@ -33,7 +32,8 @@ static struct ram_store *to_ram(struct store *s)
 
 static bool is_new(const struct ram_store *ram, const struct store_req *req)
 {
-	return req->op == STORE_WRITE && req->slot >= ram->top && req->slot < ram->store.nr_slots;
+	return req->op == STORE_WRITE && req->slot >= ram->mapped.top &&
+	       req->slot < ram->store.nr_slots;
 }
 
 /* The first write of these slots, which follow each other: the kernel need neither clear
@@ -48,7 +48,7 @@ static unsigned int write_new(struct ram_store *ram, const struct store_req *req
 		page[n] = (struct iovec){req[n].buf, PAGE_BYTES};
 	bytes = pwritev(ram->fd, page, (int)n, (off_t)(req[0].slot * PAGE_BYTES));
 	n = bytes > 0 ? (unsigned int)(bytes / (ssize_t)PAGE_BYTES) : 0;
-	ram->top = req[0].slot + n;
+	ram->mapped.top = req[0].slot + n;
 	return n;
 }
 
@@ -67,7 +67,7 @@ static int ram_submit(struct store *s, const struct store_req *req, unsigned int
 		n += mapped_submit(&ram->mapped, req + n, end - n);
 		while (end < nr && is_new(ram, &req[end]))
 			end++;
-		if (end == n)
+		if (end == n || mapped_make_huge(&ram->mapped, req[n].slot))
 			continue;
 		done = write_new(ram, req + n, end - n);
 		for (unsigned int i = n; i < n + done; i++)
@@ -101,8 +101,7 @@ static void ram_close(struct store *s)
 
 	if (!ram)
 		return;
-	if (ram->mapped.base)
-		munmap(ram->mapped.base, ram->bytes);
+	mapped_release(&ram->mapped);
 	if (ram->fd >= 0)
 		close(ram->fd);
 	free(ram);
@@ -123,20 +122,19 @@ static int map_memory(struct ram_store *ram, struct handover *handover)
 	const struct handed *old = handover_get(handover);
 	struct handed now = {.used = true};
 	char text[32];
-	void *base;
 
 	ram->fd = old ? old->fd[0] : memfd_create("rmem-ram", MFD_CLOEXEC);
 	if (ram->fd < 0 || ftruncate(ram->fd, (off_t)ram->bytes))
 		return err_set(-errno, "store ram: no memory: %s", strerror(errno));
-	base = mmap(NULL, ram->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, ram->fd,
-		    0);
-	if (base == MAP_FAILED)
+	if (mapped_reserve(&ram->mapped) ||
+	    mmap(ram->mapped.base, ram->bytes, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_NORESERVE | MAP_FIXED, ram->fd, 0) == MAP_FAILED)
 		return err_set(-ENOMEM, "store ram: no room for %s: lower --remote",
 			       units_format_size(text, sizeof(text), ram->bytes));
-	madvise(base, ram->bytes, MADV_HUGEPAGE); /* fewer TLB misses, where shmem may have it */
-	ram->top = old ? ram->bytes / PAGE_BYTES : 0;
-	munlock(base, ram->bytes); /* a caller that locks its own memory does not mean the pages */
-	ram->mapped.base = base;
+	madvise(ram->mapped.base, ram->bytes, MADV_HUGEPAGE);
+	ram->mapped.top = old ? ram->bytes / PAGE_BYTES : 0;
+	/* A caller that locks its own memory does not mean the pages. */
+	munlock(ram->mapped.base, ram->bytes);
 	handed_add_fd(&now, ram->fd);
 	handover_set(handover, &now);
 	return 0;

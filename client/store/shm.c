@@ -15,14 +15,10 @@
 #include "common/base/err.h"
 #include "common/base/units.h"
 
-#define ALIGN_BYTES MIB(2) /* slabs may be of huge pages */
-
 struct shm_store {
 	struct store store;
 	struct mapped mapped;
 	struct shm_session session;
-	char *area; /* what was reserved around the slots */
-	size_t area_bytes;
 	bool lost;
 };
 
@@ -43,7 +39,12 @@ static int shm_submit(struct store *s, const struct store_req *req, unsigned int
 	struct shm_store *shm = to_shm(s);
 	int rc = check_server(shm);
 
-	return rc ? rc : (int)mapped_submit(&shm->mapped, req, nr);
+	if (rc)
+		return rc;
+	for (unsigned int i = 0; i < nr; i++)
+		if (req[i].op == STORE_WRITE && req[i].slot >= shm->mapped.top)
+			mapped_make_huge(&shm->mapped, req[i].slot);
+	return (int)mapped_submit(&shm->mapped, req, nr);
 }
 
 /* What was done stays done: the server is asked about only when nothing is left to tell. */
@@ -66,8 +67,7 @@ static void shm_close(struct store *s)
 
 	if (!shm)
 		return;
-	if (shm->area)
-		munmap(shm->area, shm->area_bytes);
+	mapped_release(&shm->mapped);
 	shm_session_close(&shm->session);
 	free(shm);
 }
@@ -80,18 +80,14 @@ static const struct store_ops shm_ops = {
 	.close = shm_close,
 };
 
+/* Slabs may be of huge pages. */
 static int reserve_area(struct shm_store *shm, uint64_t bytes)
 {
 	char text[32];
-	void *area = mmap(NULL, bytes + ALIGN_BYTES, PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (area == MAP_FAILED)
+	if (mapped_reserve(&shm->mapped))
 		return err_set(-ENOMEM, "%s: no address space for %s: lower --remote",
 			       shm->session.server, units_format_size(text, sizeof(text), bytes));
-	shm->area = area;
-	shm->area_bytes = bytes + ALIGN_BYTES;
-	shm->mapped.base = (char *)(((uintptr_t)area + ALIGN_BYTES - 1) & ~(ALIGN_BYTES - 1));
 	return 0;
 }
 
@@ -121,6 +117,8 @@ static int connect_and_map(struct shm_store *shm, const char *path,
 		handed_add_fd(&now, shm->session.fd);
 		handover_set(args->handover, &now);
 	}
+	if (old)
+		shm->mapped.top = shm->mapped.nr_slots;
 	if (!rc)
 		rc = reserve_area(shm, args->bytes);
 	if (!rc)

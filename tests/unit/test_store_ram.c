@@ -104,6 +104,41 @@ static void new_slots_and_old_ones_in_any_order(void **state)
 	s->ops->close(s);
 }
 
+/* Memory may come in pieces of 2 MiB, but for the last. */
+static void more_than_a_huge_page(void **state)
+{
+	enum { SLOTS = 3 * 512 + 100, BATCH = 64 };
+	static uint64_t buf[BATCH][PAGE_BYTES / sizeof(uint64_t)];
+	struct store *s = open_ram(SLOTS * PAGE_BYTES);
+	struct store_done done[BATCH];
+
+	(void)state;
+	for (unsigned int i = 0; i < 2 * SLOTS; i += BATCH) {
+		struct store_req req[BATCH];
+		unsigned int nr = 0;
+
+		for (; nr < BATCH && i + nr < 2 * SLOTS; nr++) {
+			uint64_t slot = (i + nr) * 7 % SLOTS; /* each twice: written, then read */
+			bool written = i + nr >= SLOTS;
+
+			buf[nr][PAGE_BYTES / sizeof(uint64_t) - 1] = written ? 0 : ~slot;
+			buf[nr][0] = written ? 0 : slot;
+			req[nr] = (struct store_req){.slot = slot,
+						     .buf = buf[nr],
+						     .tag = nr,
+						     .op = written ? STORE_READ : STORE_WRITE};
+		}
+		assert_int_equal(s->ops->submit(s, req, nr), nr);
+		assert_int_equal(s->ops->reap(s, done, BATCH), nr);
+		for (unsigned int n = 0; n < nr; n++) {
+			assert_int_equal(done[n].res, 0);
+			assert_int_equal(buf[n][0], req[n].slot);
+			assert_int_equal(buf[n][PAGE_BYTES / sizeof(uint64_t) - 1], ~req[n].slot);
+		}
+	}
+	s->ops->close(s);
+}
+
 static void a_slot_beyond_the_end_is_refused(void **state)
 {
 	struct store *s = open_ram(PAGE_BYTES);
@@ -205,6 +240,7 @@ int main(void)
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(another_process_goes_on_with_it),
 		cmocka_unit_test(new_slots_and_old_ones_in_any_order),
+		cmocka_unit_test(more_than_a_huge_page),
 		cmocka_unit_test(a_slot_beyond_the_end_is_refused),
 		cmocka_unit_test(every_request_taken_completes_once_also_when_the_store_is_full),
 		cmocka_unit_test(memory_comes_as_it_is_written),
