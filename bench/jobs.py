@@ -18,7 +18,7 @@ from machine import find_memory
 TIMEOUT_S = 240
 QUICK_S = 200  # then --quick begins nothing more: what takes longest takes a minute
 PROGRAMS = ("access", "ages", "busy", "faults", "first", "fits", "gups", "kernels", "naive",
-            "pagerank", "peak", "policies", "sort", "tcp", "touch")
+            "pagerank", "peak", "policies", "sort", "switches", "tcp", "touch")
 CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static"]
 CLIENT = ["rmem_client", "rmem_common", "rmem_base"]
 LINKED = {  # with parts of rmem, and libraries

@@ -46,7 +46,7 @@ static bool put_in_place(struct core *c, uint32_t f)
 }
 
 /* False: no more of this plan. @marker: in, may it be one; out, it is one. */
-static bool expect(struct core *c, const struct space *s, uint64_t va, bool *marker)
+static bool expect(struct core *c, struct space *s, uint64_t va, bool *marker)
 {
 	struct chunk *ch = chunk_find(c, s, va);
 	struct rec *r = ch ? chunk_rec(c, ch, page_idx(va)) : NULL;
@@ -62,6 +62,9 @@ static bool expect(struct core *c, const struct space *s, uint64_t va, bool *mar
 		if (!has_room(c, s) || !fetch(c, ch, page_idx(va), NULL))
 			return false;
 		break;
+	case REC_MOVING: /* it is just leaving */
+		*marker = may;
+		return !take_page_in(c, s, ch, page_idx(va)) || expect(c, s, va, marker);
 	case REC_FETCHING: /* by an earlier plan, unless somebody waits for it */
 		if (!c->frames[r->frame].ahead)
 			return true;
@@ -78,7 +81,7 @@ static bool expect(struct core *c, const struct space *s, uint64_t va, bool *mar
 	return true;
 }
 
-static bool expect_run(struct core *c, const struct space *s, const struct policy_run *run)
+static bool expect_run(struct core *c, struct space *s, const struct policy_run *run)
 {
 	uint32_t nr = run->nr < POLICY_RUN_PAGES ? run->nr : POLICY_RUN_PAGES;
 	uint64_t va = run->va;
@@ -94,7 +97,7 @@ static bool expect_run(struct core *c, const struct space *s, const struct polic
 	return true;
 }
 
-static void expect_pages(struct core *c, const struct space *s, const uint64_t *va, uint32_t nr)
+static void expect_pages(struct core *c, struct space *s, const uint64_t *va, uint32_t nr)
 {
 	bool marked = false;
 

@@ -126,6 +126,11 @@ static void go_on(struct streams *all, struct stream *s, const struct policy_fau
 		if (s->hits == STREAM_PROVEN)
 			all->walks.walker[s->by].unproven = 0;
 		s->window = s->window * 2 < STREAM_WINDOW ? s->window * 2 : STREAM_WINDOW;
+	} else if (steps == 1 && !s->rough) {
+		/* It goes where it should, and is ahead of what comes: there was no room, or what
+		 * came has left again. */
+		s->window = s->window / 2 > STREAM_FIRST ? s->window / 2 : STREAM_FIRST;
+		left = 0;
 	} else if (!s->rough || left > 0 || s->overruns++ >= OVERRUNS) {
 		shrink(s);
 		if (!s->stride)

@@ -444,6 +444,35 @@ static void a_page_that_stands_by_is_put_in_place_without_the_store(void **state
 	assert_int_equal(core_stats(w.core)->pages_early, 4);
 }
 
+/* Moved, and not yet copied out of scratch. */
+static void what_is_just_leaving_comes_back_with_the_plan(void **state)
+{
+	const pageset none = {{0}};
+	unsigned int page;
+
+	(void)state;
+	for (unsigned int i = 0; i < CHUNK_PAGES; i++)
+		fault(i);
+	core_observe(w.core, 2 * CAP_BYTES, 2 * CAP_BYTES, true);
+	for (unsigned int n = 0; n < 8 && !w.asked; n++)
+		core_run(w.core);
+	assert_true(w.asked);
+	for (unsigned int i = 0; i < CHUNK_PAGES; i++)
+		if (pageset_has(&w.moving, i))
+			w.present[(w.moving_va - BASE) / PAGE_BYTES + i] = false;
+	page = (unsigned int)((w.moving_va - BASE) / PAGE_BYTES) + pageset_next(&w.moving, 0);
+	w.asked = false;
+	core_moved(w.core, job, w.half, &w.moving, &none, &none, false);
+	core_observe(w.core, 0, 0, true);
+	assert_int_equal(core_page_state(w.core, job, va_of(page)), REC_MOVING);
+	plan_run(page + 1, 1, 4, 0);
+	core_fault(w.core, job, va_of(page), 0x400000, 7);
+	assert_int_equal(present(page, page + 5), 4);
+	assert_int_equal(core_page_state(w.core, job, va_of(page + 1)), REC_STANDBY);
+	while (core_run(w.core))
+		;
+}
+
 static void addresses_that_are_none_are_passed_over(void **state)
 {
 	(void)state;
@@ -520,6 +549,7 @@ int main(void)
 		T(a_marker_that_is_in_the_job_is_followed_by_the_next_that_is_not),
 		T(a_marker_whose_frame_was_taken_is_reported_and_fetched_again),
 		T(a_page_that_stands_by_is_put_in_place_without_the_store),
+		T(what_is_just_leaving_comes_back_with_the_plan),
 		T(addresses_that_are_none_are_passed_over),
 		T(a_plan_leaves_half_of_the_frames_alone),
 		T(a_plan_ends_where_the_cap_does),
