@@ -126,13 +126,10 @@ static void go_on(struct streams *all, struct stream *s, const struct policy_fau
 		if (s->hits == STREAM_PROVEN)
 			all->walks.walker[s->by].unproven = 0;
 		s->window = s->window * 2 < STREAM_WINDOW ? s->window * 2 : STREAM_WINDOW;
-	} else if (steps == 1 && !s->rough) {
-		/* It goes where it should, and is ahead of what comes: there was no room, or what
-		 * came has left again. */
-		s->window = s->window / 2 > STREAM_FIRST ? s->window / 2 : STREAM_FIRST;
-		left = 0;
 	} else if (!s->rough || left > 0 || s->overruns++ >= OVERRUNS) {
-		shrink(s);
+		/* Who takes the very next step is ahead of what comes, but where he should be. */
+		if (s->rough || steps > 1 || s->window > STREAM_FIRST)
+			shrink(s);
 		if (!s->stride)
 			return;
 		left = 0;

@@ -37,10 +37,11 @@ void mapped_release(struct mapped *m)
 bool mapped_make_huge(struct mapped *m, uint64_t slot)
 {
 	uint64_t first = slot & ~(HUGE_SLOTS - 1), since;
-	char *at = m->base + first * PAGE_BYTES;
+	char *at;
 
-	if (first < m->tried || first + HUGE_SLOTS > m->nr_slots)
+	if (slot >= m->nr_slots || first < m->tried || first + HUGE_SLOTS > m->nr_slots)
 		return false;
+	at = m->base + first * PAGE_BYTES;
 	since = store_now_ns();
 	*(volatile char *)at; /* one of its pages has to be there */
 	if (madvise(at, HUGE_BYTES, MADV_COLLAPSE)) {

@@ -109,6 +109,7 @@ static int connect_and_map(struct shm_store *shm, const char *path,
 	int rc, fd = old ? old->fd[0] : args->sock_fd;
 
 	if (old) { /* before anything is asked */
+		shm->mapped.top = shm->mapped.nr_slots;
 		handed_add_fd(&now, fd);
 		handover_set(args->handover, &now);
 	}
@@ -117,8 +118,6 @@ static int connect_and_map(struct shm_store *shm, const char *path,
 		handed_add_fd(&now, shm->session.fd);
 		handover_set(args->handover, &now);
 	}
-	if (old)
-		shm->mapped.top = shm->mapped.nr_slots;
 	if (!rc)
 		rc = reserve_area(shm, args->bytes);
 	if (!rc)

@@ -80,6 +80,13 @@ static struct policy_plan fault(uint64_t page, enum policy_kind kind)
 	return plan;
 }
 
+static void begin_in_step(void)
+{
+	begin();
+	fault(page_at(0), POLICY_FETCH);
+	fault(page_at(1), POLICY_FETCH);
+}
+
 /* Is the plan what came after fault @i then? */
 static void assert_follows(const struct policy_plan *plan, uint32_t i)
 {
@@ -123,9 +130,7 @@ static void what_was_late_narrows_it(void **state)
 	uint32_t was;
 
 	(void)state;
-	begin();
-	fault(page_at(0), POLICY_FETCH);
-	fault(page_at(1), POLICY_FETCH);
+	begin_in_step();
 	was = w.r.window;
 	fault(page_at(5), POLICY_FETCH);
 	assert_true(w.r.window < was);
@@ -136,9 +141,7 @@ static void strays_and_holes_are_passed_over(void **state)
 	struct policy_plan plan;
 
 	(void)state;
-	begin();
-	fault(page_at(0), POLICY_FETCH);
-	fault(page_at(1), POLICY_FETCH);
+	begin_in_step();
 	fault(5, POLICY_FETCH); /* never seen then */
 	fault(6, POLICY_FETCH);
 	plan = fault(page_at(2), POLICY_MARKER);
@@ -154,9 +157,7 @@ static void a_jump_is_followed(void **state)
 	struct policy_plan plan;
 
 	(void)state;
-	begin();
-	fault(page_at(0), POLICY_FETCH);
-	fault(page_at(1), POLICY_FETCH);
+	begin_in_step();
 	for (uint32_t i = 0; i < REPLAY_FAR - 1; i++)
 		assert_int_equal(fault(page_at(700 + i + i / 3), POLICY_FETCH).nr_pages, 0);
 	plan = fault(page_at(699 + REPLAY_FAR + REPLAY_FAR / 3), POLICY_FETCH);
@@ -183,10 +184,8 @@ static void what_had_no_room_is_planned_anew(void **state)
 	struct policy_plan plan;
 
 	(void)state;
-	begin();
-	fault(page_at(0), POLICY_FETCH);
-	fault(page_at(1), POLICY_FETCH);
-	plan = fault(page_at(2), POLICY_MARKER);
+	begin_in_step();
+	fault(page_at(2), POLICY_MARKER);
 	plan = fault(page_at(10), POLICY_FETCH);
 	assert_follows(&plan, 11);
 }
