@@ -106,7 +106,7 @@ static void failed(struct sim *w, const struct sim_req *q, int res)
 	unsigned int i;
 	const struct sim_part *p = part_of(w, q->slot, &i);
 
-	if (!may_fail(w, q))
+	if (!q->may_fail && !may_fail(w, q))
 		sim_fail(w, "slot %" PRIu64 ": %s fails without a reason: %d", q->slot,
 			 q->op == STORE_READ ? "a read" : "a write", res);
 	if (++w->stack.errors[q->slot] > RETRIES)
@@ -233,6 +233,8 @@ static int gate_submit(struct store *s, const struct store_req *req, unsigned in
 	for (int k = 0; k < n; k++) {
 		check_repaired(w, &req[k]);
 		sim_take_req(w, &req[k]);
+		w->inflight[w->nr_inflight - 1].may_fail =
+			may_fail(w, &w->inflight[w->nr_inflight - 1]);
 	}
 	if (n < 0)
 		sim_gate_lost(w, n);

@@ -105,6 +105,7 @@ struct sim_req {
 	uint32_t tag;
 	uint8_t op, avoid;
 	bool urgent;
+	bool may_fail; /* of a stack: when it was asked, no copy was both live and sound */
 };
 
 struct sim_pin {
