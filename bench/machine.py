@@ -48,8 +48,10 @@ def find_memory(mib):
     with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as m:
         m.madvise(mmap.MADV_HUGEPAGE)
         here = ctypes.c_char.from_buffer(m)
-        LIBC.memset(ctypes.c_void_p(ctypes.addressof(here)), 1, ctypes.c_size_t(size))
-        del here
+        try:
+            LIBC.memset(ctypes.c_void_p(ctypes.addressof(here)), 1, ctypes.c_size_t(size))
+        finally:
+            del here  # else an interrupt finds that the memory can't be given back
 
 
 def about(args):
