@@ -145,11 +145,12 @@ static uint32_t page_of(uint64_t va)
 }
 
 static int fill(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *const *src,
-		unsigned int *done)
+		bool guard, unsigned int *done)
 {
 	(void)ctx;
 	(void)sp;
 	(void)src;
+	(void)guard;
 	for (*done = 0; *done < nr; ++*done) {
 		uint32_t page = page_of(va) + *done;
 
@@ -230,9 +231,11 @@ static bool can_move(void *ctx, space_id sp)
 	return !w.asked;
 }
 
-static int move(void *ctx, space_id sp, unsigned int half, uint64_t chunk_va, const pageset *want)
+static int move(void *ctx, space_id sp, unsigned int half, uint64_t chunk_va, const pageset *want,
+		const pageset *known)
 {
 	(void)ctx;
+	(void)known;
 	(void)sp;
 	if (w.asked)
 		return -EAGAIN;
@@ -346,7 +349,7 @@ static void moved(void)
 		if (pageset_has(&w.moving, i))
 			w.present[page_of(w.moving_va) + i] = false;
 	w.asked = false;
-	core_moved(w.core, job, w.half, &w.moving, &none, &none, false);
+	core_moved(w.core, job, w.half, &w.moving, &none, &none, &none, false);
 }
 
 static void drive(void)
@@ -395,7 +398,7 @@ static void core_end(void)
 static void access_core(uint32_t page)
 {
 	while (!w.present[page]) {
-		core_fault(w.core, job, BASE + page * PAGE_BYTES, 0x400000, 7);
+		core_fault(w.core, job, BASE + page * PAGE_BYTES, 0x400000, 7, false);
 		drive();
 	}
 	w.accessed[page] = true;

@@ -21,8 +21,10 @@ extern void bpf_task_release(struct task_struct *task) __ksym;
 
 static __always_inline void all_alike(__u64 bits)
 {
-	for (int i = 0; i < AGES_PAGES / 64; i++)
+	for (int i = 0; i < AGES_PAGES / 64; i++) {
 		shared.young[i] = shared.any[i] = shared.own[i] = bits;
+		shared.guarded[i] = 0;
+	}
 	shared.res = 0;
 }
 
@@ -43,15 +45,17 @@ static __always_inline void read_young(void)
 static __always_inline void read_present(void)
 {
 	for (int i = 0; i < AGES_PAGES / 64; i++) {
-		__u64 any = 0, zero = 0;
+		__u64 any = 0, zero = 0, guarded = 0;
 
 		for (int k = 0; k < 64; k++) {
 			__u64 e = shared.table[i * 64 + k];
 
 			any |= (__u64)(e != 0) << k;
+			guarded |= (e & e / ENTRY_GUARDED & ENTRY_PRESENT) << k;
 			zero |= (e & e / ENTRY_SPECIAL & ENTRY_PRESENT) << k;
 		}
 		shared.any[i] = any;
+		shared.guarded[i] = guarded;
 		shared.own[i] = any & ~zero;
 	}
 }

@@ -15,11 +15,12 @@ struct ages_shared {
 	__u32 present; /* which are there is asked, not which are young */
 	__u64 va;      /* of the chunk */
 	/* the answer */
-	__s32 res;		      /* 0, or -1: can't be told */
-	__u64 young[AGES_PAGES / 64]; /* bit i: page i is present and was accessed */
-	__u64 any[AGES_PAGES / 64];   /* its entry is not empty */
-	__u64 own[AGES_PAGES / 64];   /* nor the page of zeros */
-	__u64 table[AGES_PAGES];      /* scratch */
+	__s32 res;			/* 0, or -1: can't be told */
+	__u64 young[AGES_PAGES / 64];	/* bit i: page i is present and was accessed */
+	__u64 any[AGES_PAGES / 64];	/* its entry is not empty */
+	__u64 own[AGES_PAGES / 64];	/* nor the page of zeros */
+	__u64 guarded[AGES_PAGES / 64]; /* it is present, and write-protected by userfaultfd */
+	__u64 table[AGES_PAGES];	/* scratch */
 };
 
 #endif

@@ -115,7 +115,7 @@ static __always_inline int faulted(__u64 va, const struct pt_regs *regs, __u64 e
 		return 0;
 	if (!task->mm || pte_of(task->mm, va))
 		return 0;
-	post_and_wait(va, regs->ip, who->space, now_ns);
+	post_and_wait(va, regs->ip, who->space | (error & ERROR_WRITE ? FAST_WRITE : 0), now_ns);
 	return 0;
 }
 

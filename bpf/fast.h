@@ -26,11 +26,13 @@
 /* A pager that has not looked for this long is busy or stuck: nobody waits. */
 #define FAST_STALE_NS 200000U
 
+#define FAST_WRITE 0x80000000U /* the fault is a write */
+
 struct fast_box {
 	/* by the program */
 	__u64 seq __attribute__((aligned(64))); /* of the last request; 0 none yet */
 	__u64 va, ip, posted_ns;
-	__u32 space, tid;
+	__u32 space, tid;	    /* FAST_WRITE is in @space */
 	__u64 waits, hits, wait_ns; /* how often, how often in time, how long altogether */
 	/* by the pager: the last request that was answered */
 	__u64 done __attribute__((aligned(64)));

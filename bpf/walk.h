@@ -7,6 +7,7 @@
 #define ENTRY_ACCESSED 0x20ULL
 #define ENTRY_HUGE     0x80ULL
 #define ENTRY_SPECIAL  0x200ULL /* in anonymous memory: the shared page of zeros */
+#define ENTRY_GUARDED  0x400ULL /* _PAGE_UFFD_WP: write-protected by userfaultfd */
 #define ENTRY_ADDR     0x000ffffffffff000ULL
 #define NO_ENTRY       (~0ULL)
 

@@ -58,25 +58,26 @@ static json_t *json_faults(const struct core_stats *c)
 {
 	const struct hist *f = &c->fault_ns;
 
-	return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I}}",
+	return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I}}",
 			 "faults", "zero", N(c->faults_zero), "standby", N(c->faults_soft),
 			 "remote", N(c->faults_remote), "joined", N(c->faults_joined), "benign",
-			 N(c->faults_benign), "deferred", N(c->faults_deferred), "fault_latency_ns",
-			 "count", N(f->count), "p50", N(hist_quantile(f, 0.5)), "p90",
-			 N(hist_quantile(f, 0.9)), "p99", N(hist_quantile(f, 0.99)), "max",
-			 N(f->max));
+			 N(c->faults_benign), "deferred", N(c->faults_deferred), "write",
+			 N(c->faults_write), "fault_latency_ns", "count", N(f->count), "p50",
+			 N(hist_quantile(f, 0.5)), "p90", N(hist_quantile(f, 0.9)), "p99",
+			 N(hist_quantile(f, 0.99)), "max", N(f->max));
 }
 
 static json_t *json_pages(const struct core_stats *c)
 {
-	return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I},"
-			 " s:I, s:{s:I, s:I}}",
+	return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I},"
+			 " s:{s:I, s:I, s:I, s:I}, s:I, s:{s:I, s:I}}",
 			 "pages", "moved", N(c->pages_moved), "evicted", N(c->pages_evicted),
 			 "fetched", N(c->pages_fetched), "prefetched", N(c->pages_prefetched),
 			 "zero_elided", N(c->pages_zero_elided), "clean_elided",
-			 N(c->pages_clean_elided), "zero_ahead", N(c->pages_zero_ahead), "written",
-			 N(c->pages_written), "bytes", "evicted", N(c->pages_evicted * PAGE_BYTES),
-			 "fetched", N(c->pages_fetched * PAGE_BYTES), "zero_elided",
+			 N(c->pages_clean_elided), "unwritten", N(c->pages_known), "zero_ahead",
+			 N(c->pages_zero_ahead), "written", N(c->pages_written), "bytes", "evicted",
+			 N(c->pages_evicted * PAGE_BYTES), "fetched",
+			 N(c->pages_fetched * PAGE_BYTES), "zero_elided",
 			 N(c->pages_zero_elided * PAGE_BYTES), "clean_elided",
 			 N(c->pages_clean_elided * PAGE_BYTES), "write_errors", N(c->write_errors),
 			 "wrong_sums", "pages", N(c->sums_wrong), "repaired", N(c->pages_repaired));

@@ -7,10 +7,11 @@
  *	exit_status (null while it runs) reason (null, or why rmem stopped the job)
  *	local   { cap ("auto", "fixed") cap_bytes bytes peak_bytes stuck_bytes }
  *	remote  { cap_bytes bytes peak_bytes }
- *	faults  { zero standby remote joined benign deferred }
+ *	faults  { zero standby remote joined benign deferred write }
  *	fault_latency_ns { count p50 p90 p99 max }
  *	fast_path { state why waits in_time wait_ns }
- *	pages   { moved evicted fetched prefetched zero_elided clean_elided zero_ahead written }
+ *	pages   { moved evicted fetched prefetched zero_elided clean_elided unwritten zero_ahead
+ *		  written }
  *	bytes   { evicted fetched zero_elided clean_elided }
  *	moves   { busy overtaken populates }  events { remove unmap remap fork }
  *	processes { now peak managed unmanaged unmanaged_bytes unmanaged_why }

@@ -151,7 +151,7 @@ static void mend_answers(struct capture *cp, struct aspace *sp)
 
 		sp->drop[h] = half == HALF_FREE && !has_asked(sp, AGENT_MOVE, h);
 		if (half == HALF_ASKED && !has_asked(sp, AGENT_MOVE, h))
-			core_moved(cp->core, sp->id, h, &none, &none, &none, true);
+			core_moved(cp->core, sp->id, h, &none, &none, &none, &none, true);
 	}
 	if (core_awaits_populate(cp->core, sp->id) && !has_asked(sp, AGENT_POPULATE, 0))
 		core_populated(cp->core, sp->id, 0, -EAGAIN);
@@ -197,7 +197,7 @@ static void bury(struct capture *cp, struct aspace *sp)
 	core_space_gone(cp->core, sp->id);
 	for (unsigned int h = 0; h < CORE_HALVES; h++)
 		if (asked[h])
-			core_moved(cp->core, sp->id, h, &none, &none, &none, false);
+			core_moved(cp->core, sp->id, h, &none, &none, &none, &none, false);
 	if (populates)
 		core_populated(cp->core, sp->id, 0, -ESRCH);
 	if (places)

@@ -26,7 +26,7 @@
 
 #include "client/core/types.h"
 
-#define AGENT_ABI    4U
+#define AGENT_ABI    5U
 #define AGENT_SLOTS  4U
 #define AGENT_HALVES 2U
 #define AGENT_NAME   "rmem-agent"
@@ -61,6 +61,7 @@ struct agent_cmd {
 	uint32_t spare;	    /* answered: pages to spare */
 	uint32_t overtaken; /* a MOVE answered EAGAIN: an event is unread */
 	pageset want;
+	pageset known;	 /* of @want, what need not be copied: nobody asks for it */
 	pageset gaps;	 /* nothing is there: one MOVE may go over them */
 	pageset moved;	 /* in scratch B[half] now, or the bounce buffer's half; placed */
 	pageset busy;	 /* EBUSY: shared after fork, or pinned; EEXIST: to be placed */

@@ -251,6 +251,8 @@ static AGENT_CODE void agent_bounce(struct agent_self *self, struct agent_cmd *c
 		uint64_t off = (uint64_t)idx << PAGE_SHIFT;
 
 		next = pageset_next(&cmd->moved, idx + 1);
+		if (pageset_has(&cmd->known, idx))
+			continue;
 		page_prefetch((const void *)(b + ((uint64_t)next << PAGE_SHIFT)));
 		copy_bytes(bounce + off, b + off, PAGE_BYTES);
 	}

@@ -13,6 +13,7 @@
 
 #include "bpf/ages.h"
 #include "bpf/ages.skel.h"
+#include "client/capture/uffd.h"
 #include "common/base/err.h"
 #include "common/compat.h"
 
@@ -20,6 +21,7 @@ _Static_assert(AGES_PAGES == CHUNK_PAGES, "a chunk has one page table");
 
 struct bpf_ages {
 	struct ages_bpf *skel;
+	bool tell_guarded;
 };
 
 static int ask(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, bool present)
@@ -44,7 +46,8 @@ int ages_young(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *young)
 	return err;
 }
 
-int ages_present(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *any, pageset *own)
+int ages_present(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *any, pageset *own,
+		 pageset *guarded)
 {
 	const struct ages_shared *sh = &a->skel->bss->shared;
 	int err = ask(a, pid, chunk_va, true);
@@ -53,7 +56,15 @@ int ages_present(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *any,
 		return err;
 	memcpy(any->w, sh->any, sizeof(any->w));
 	memcpy(own->w, sh->own, sizeof(own->w));
+	*guarded = (pageset){{0}};
+	if (a->tell_guarded)
+		memcpy(guarded->w, sh->guarded, sizeof(guarded->w));
 	return 0;
+}
+
+bool ages_tell_guarded(const struct bpf_ages *a)
+{
+	return a->tell_guarded;
 }
 
 int ages_clear(int pidfd, uint64_t chunk_va, const pageset *set)
@@ -76,7 +87,7 @@ int ages_clear(int pidfd, uint64_t chunk_va, const pageset *set)
 static int try_it(struct bpf_ages *a, char *chunk)
 {
 	const pageset both = {{3}};
-	pageset young = {{0}}, any, own;
+	pageset young = {{0}}, any, own, guarded;
 	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0), err;
 
 	if (pidfd < 0)
@@ -89,7 +100,7 @@ static int try_it(struct bpf_ages *a, char *chunk)
 		err = -EOPNOTSUPP;
 	(void)((volatile char *)chunk)[2 * PAGE_BYTES];
 	if (!err)
-		err = ages_present(a, getpid(), (uintptr_t)chunk, &any, &own);
+		err = ages_present(a, getpid(), (uintptr_t)chunk, &any, &own, &guarded);
 	if (!err && (any.w[0] != 7 || own.w[0] != 3))
 		err = -EOPNOTSUPP;
 	if (!err)
@@ -100,6 +111,26 @@ static int try_it(struct bpf_ages *a, char *chunk)
 		err = ages_young(a, getpid(), (uintptr_t)chunk, &young);
 	young.w[0] &= both.w[0];
 	return !err && young.w[0] != 2 ? -EOPNOTSUPP : err;
+}
+
+/* Of two pages of this process the second is protected, and then no longer. Both are there. */
+static bool try_guarded(struct bpf_ages *a, char *chunk)
+{
+	uint64_t va = (uintptr_t)chunk + PAGE_BYTES;
+	int fd = uffd_open();
+	pageset any, own, before = {{0}}, after = {{~0ULL}};
+	bool right;
+
+	if (fd < 0)
+		return false;
+	a->tell_guarded = true;
+	right = !uffd_register(fd, va - PAGE_BYTES, va + PAGE_BYTES) &&
+		!uffd_guard(fd, va, va + PAGE_BYTES) &&
+		!ages_present(a, getpid(), va - PAGE_BYTES, &any, &own, &before) &&
+		!uffd_allow(fd, va, va + PAGE_BYTES) &&
+		!ages_present(a, getpid(), va - PAGE_BYTES, &any, &own, &after);
+	close(fd);
+	return right && before.w[0] == 2 && pageset_count(&before) == 1 && !pageset_count(&after);
 }
 
 static int load(struct bpf_ages *a, uint64_t direct_map, uint32_t levels)
@@ -121,6 +152,7 @@ static int load(struct bpf_ages *a, uint64_t direct_map, uint32_t levels)
 	do
 		err = try_it(a, chunk);
 	while (err == -EOPNOTSUPP && --tries);
+	a->tell_guarded = !err && try_guarded(a, chunk);
 	munmap(mem, 2 * CHUNK_BYTES);
 	return err;
 }

@@ -6,6 +6,7 @@
 #ifndef RMEM_CAPTURE_BPF_AGES_H
 #define RMEM_CAPTURE_BPF_AGES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -24,10 +25,15 @@ void ages_unload(struct bpf_ages *a); /* accepts NULL */
  * their bits were cleared. 0, or -errno: can't be told. */
 int ages_young(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *young);
 
-/* Pages of the chunk that are not missing (@any), and of these those that are no shared zeros
- * (@own): present, or swapped out. 0, or -errno: can't be told, as where a part of a larger
- * page is mapped. */
-int ages_present(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *any, pageset *own);
+/* Pages of the chunk that are not missing (@any); of these those that are no shared zeros
+ * (@own): present, or swapped out; and those that are present and write-protected by
+ * userfaultfd (@guarded), none where ages_tell_guarded() is false. 0, or -errno: can't be told,
+ * as where a part of a larger page is mapped. */
+int ages_present(struct bpf_ages *a, pid_t pid, uint64_t chunk_va, pageset *any, pageset *own,
+		 pageset *guarded);
+
+/* Was it proven that it tells which pages are write-protected by userfaultfd? */
+bool ages_tell_guarded(const struct bpf_ages *a);
 
 /* Clears the bits of @set in the process of @pidfd (MADV_COLD, which also flushes what
  * processors remember of them), but for pages so new that another processor has not yet put

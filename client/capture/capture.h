@@ -9,6 +9,7 @@
  *	register.c   which mappings of a space are given to userfaultfd
  *	spaces.c     the spaces, and commands to their agents
  *	messages.c   userfaultfd messages
+ *	guard.c      pages that are known to be as they came
  *	take.c       what takes pages out where userfaultfd can't
  *	injector.c   the process that puts agents into processes
  *	ops.c        the core's table
@@ -202,6 +203,8 @@ struct capture {
 	struct fast *fast;     /* NULL: not begun */
 	bool no_fast;	       /* and not to be */
 	bool has_move;	       /* userfaultfd can move pages (Linux 6.8) */
+	bool merges;	       /* guard.c: the machine merges pages of the same bytes */
+	uint64_t merges_ns;    /* when that was asked */
 	struct bpf_pins *pins; /* where it can't */
 	const void *zeros;     /* CHUNK_BYTES of them */
 	uint64_t anon_bytes, unmanaged_bytes;

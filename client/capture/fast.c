@@ -25,6 +25,7 @@ struct open {
 	struct fast_box *box;
 	uint64_t seq, va;
 	uint32_t space;
+	bool write;
 };
 
 struct fast {
@@ -182,7 +183,11 @@ static bool take(struct fast *f, unsigned int i, struct open *o, uint64_t *ip, u
 
 	if (seq == f->seen[i])
 		return false;
-	*o = (struct open){.box = box, .seq = seq, .va = box->va, .space = box->space};
+	*o = (struct open){.box = box,
+			   .seq = seq,
+			   .va = box->va,
+			   .space = box->space & ~FAST_WRITE,
+			   .write = box->space & FAST_WRITE};
 	*ip = box->ip;
 	*tid = box->tid;
 	/* Posted over meanwhile, or that box's thread has given up: look again. */
@@ -238,7 +243,7 @@ static void serve(struct capture *cp, const struct open *o, uint64_t ip, uint32_
 	f->rang = false;
 	crowd_faulted(&cp->crowd, tid, true);
 	fast_watch(cp, tid);
-	core_hint(cp->core, sp->id, o->va, ip, tid);
+	core_hint(cp->core, sp->id, o->va, ip, tid, o->write);
 }
 
 unsigned int fast_serve(struct capture *cp)

@@ -93,7 +93,8 @@ static void deliver(struct capture *cp, struct aspace *sp, const struct uffd_msg
 		if (m->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP)
 			core_write_fault(c, sp->id, m->arg.pagefault.address, tid);
 		else
-			core_fault(c, sp->id, m->arg.pagefault.address, 0, tid);
+			core_fault(c, sp->id, m->arg.pagefault.address, 0, tid,
+				   m->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE);
 		return;
 	default:
 		break;

@@ -9,6 +9,7 @@
 #include "client/capture/bpf_pins.h"
 #include "client/capture/capture.h"
 #include "client/capture/fast.h"
+#include "client/capture/guard.h"
 #include "client/capture/proc.h"
 #include "client/capture/take.h"
 #include "client/capture/uffd.h"
@@ -33,7 +34,7 @@ static struct aspace *living(void *ctx, space_id id)
 }
 
 static int fill_from(void *ctx, space_id id, uint64_t va, unsigned int nr, const void *src,
-		     unsigned int *done)
+		     bool guard, unsigned int *done)
 {
 	struct aspace *sp = living(ctx, id);
 	int err;
@@ -43,9 +44,9 @@ static int fill_from(void *ctx, space_id id, uint64_t va, unsigned int nr, const
 		return -ESRCH;
 	if (sp->taking) /* who waits for a page is held by that */
 		return -EAGAIN;
-	err = uffd_fill(sp->uffd, va, nr, src, done);
+	err = uffd_fill(sp->uffd, va, nr, src, guard, done);
 	if (err == -ENOENT && nr > 1 && !*done) /* all of it is refused if it spans mappings */
-		err = uffd_fill(sp->uffd, va, 1, src, done);
+		err = uffd_fill(sp->uffd, va, 1, src, guard, done);
 	if (err == -EAGAIN && !*done)
 		sp->readable = true;
 	if (*done) {
@@ -58,25 +59,26 @@ static int fill_from(void *ctx, space_id id, uint64_t va, unsigned int nr, const
 /* UFFDIO_COPY takes bytes in a row, and costs 1.7 us for one page, 1.0 for each of many: to
  * bring them together takes 0.1, since they were summed up a moment ago. */
 static int fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void *const *src,
-		unsigned int *done)
+		bool guard, unsigned int *done)
 {
 	static char row[FILL_PAGES * PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
 	unsigned int n = 1;
 
 	while (n < nr && (const char *)src[n] == (const char *)src[0] + n * PAGE_BYTES)
 		n++;
+	guard = guard && guard_works(ctx);
 	if (n == nr)
-		return fill_from(ctx, id, va, nr, src[0], done);
+		return fill_from(ctx, id, va, nr, src[0], guard, done);
 	for (unsigned int i = 0; i < nr; i++)
 		memcpy(row + i * PAGE_BYTES, src[i], PAGE_BYTES);
-	return fill_from(ctx, id, va, nr, row, done);
+	return fill_from(ctx, id, va, nr, row, guard, done);
 }
 
 static int fill_zero(void *ctx, space_id id, uint64_t va, unsigned int nr, unsigned int *done)
 {
 	const struct capture *cp = ctx;
 
-	return fill_from(ctx, id, va, nr, cp->zeros, done);
+	return fill_from(ctx, id, va, nr, cp->zeros, false, done);
 }
 
 static int allow(void *ctx, space_id id, uint64_t va, unsigned int nr)
@@ -143,17 +145,18 @@ static int leave_keep(struct aspace *sp, uint64_t chunk_va, pageset *set)
 
 /* The chunk's page table, where it can be read: see ages_present(). */
 static bool read_table(const struct capture *cp, const struct aspace *sp, uint64_t chunk_va,
-		       pageset *any, pageset *own)
+		       pageset *any, pageset *own, pageset *guarded)
 {
 	struct bpf_ages *reader = fast_ages(cp);
 
-	return reader && sp->agent.ring && !ages_present(reader, sp->agent.pid, chunk_va, any, own);
+	return reader && sp->agent.ring &&
+	       !ages_present(reader, sp->agent.pid, chunk_va, any, own, guarded);
 }
 
 static int scan(void *ctx, space_id id, uint64_t chunk_va, bool movable, pageset *out)
 {
 	struct aspace *sp = living(ctx, id);
-	pageset any;
+	pageset any, guarded;
 	int err;
 
 	if (!sp)
@@ -162,7 +165,7 @@ static int scan(void *ctx, space_id id, uint64_t chunk_va, bool movable, pageset
 		sp->blind_ns = capture_now_ns();
 		return -ESRCH;
 	}
-	if (movable && read_table(ctx, sp, chunk_va, &any, out))
+	if (movable && read_table(ctx, sp, chunk_va, &any, out, &guarded))
 		return leave_keep(sp, chunk_va, out);
 	err = proc_present(sp->pagemap_fd, chunk_va, chunk_va + CHUNK_BYTES, out);
 	if (err || !movable)
@@ -219,12 +222,13 @@ static bool can_move(void *ctx, space_id id)
 	return !sp->readable;
 }
 
-static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, const pageset *want)
+static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, const pageset *want,
+		const pageset *known)
 {
 	struct agent_cmd cmd = {.op = AGENT_MOVE, .half = half, .va = chunk_va, .want = *want};
 	struct aspace *sp = living(ctx, id);
 	struct capture *cp = ctx;
-	pageset any, own;
+	pageset any, own, guarded = {{0}};
 	int err;
 
 	if (!sp)
@@ -235,12 +239,15 @@ static int move(void *ctx, space_id id, unsigned int half, uint64_t chunk_va, co
 	if (!cp->has_move)
 		return can_move(ctx, id) ? take_begin(cp, sp, half, chunk_va, want) : -EAGAIN;
 	err = leave_keep(sp, chunk_va, &cmd.want); /* threads may have begun since scan() */
-	if (!err && !read_table(cp, sp, chunk_va, &any, &own))
+	if (!err && !read_table(cp, sp, chunk_va, &any, &own, &guarded))
 		err = proc_any(sp->pagemap_fd, chunk_va, chunk_va + CHUNK_BYTES, &any);
 	if (err)
 		return err;
-	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++) {
 		cmd.gaps.w[i] = ~any.w[i];
+		cmd.known.w[i] = known->w[i] & cmd.want.w[i];
+	}
+	guard_keep(cp, &cmd.known, &guarded);
 	cmd.bounce = aspace_may_bounce(cp, sp);
 	cmd.keep = cmd.bounce && sp->place_ns && capture_now_ns() - sp->place_ns < SPARE_NS &&
 		   SPARE_BYTES <= cp->cap_bytes / 16;

@@ -211,7 +211,7 @@ void aspace_gone(struct capture *cp, struct aspace *sp)
 			continue;
 		cmd->used = false;
 		if (cmd->op == AGENT_MOVE || cmd->op == AGENT_TAKE)
-			core_moved(cp->core, sp->id, cmd->half, &none, &none, &none, false);
+			core_moved(cp->core, sp->id, cmd->half, &none, &none, &none, &none, false);
 		if (cmd->op == AGENT_POPULATE)
 			core_populated(cp->core, sp->id, cmd->va, -ESRCH);
 		if (cmd->op == AGENT_PLACE)
@@ -379,8 +379,8 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 		if (!got->bounce && only_what_is_there(sp, cmd, &got->moved) &&
 		    agent_is_dead(sp) != 1)
 			cp->fatal = why_stuck(sp);
-		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->busy, &got->invalid,
-			   got->overtaken);
+		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->known, &got->busy,
+			   &got->invalid, got->overtaken);
 		break;
 	case AGENT_TAKE:
 		took = got->moved;

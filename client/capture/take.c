@@ -249,7 +249,7 @@ static void serve_agent(const struct capture *cp, const struct aspace *sp)
 
 	if (!t->agent_va)
 		return;
-	err = uffd_fill(sp->uffd, t->agent_va, 1, cp->zeros, &done);
+	err = uffd_fill(sp->uffd, t->agent_va, 1, cp->zeros, false, &done);
 	if (err == -EAGAIN) /* an event is unread */
 		return;
 	if (err)
@@ -339,7 +339,7 @@ void take_answered(struct capture *cp, struct aspace *sp, const struct command *
 	freeze_end(t->freeze);
 	t->freeze = NULL;
 	sp->taking = NULL;
-	core_moved(cp->core, sp->id, cmd->half, &moved, &t->busy, &invalid, false);
+	core_moved(cp->core, sp->id, cmd->half, &moved, &(pageset){{0}}, &t->busy, &invalid, false);
 	/* What messages change must not be on its way. */
 	if (core_may_read(cp->core, sp->id))
 		messages_give(cp, sp, t->msg, t->nr);

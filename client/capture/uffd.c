@@ -2,15 +2,35 @@
 #include "client/capture/uffd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "client/core/types.h"
 #include "common/compat.h"
 
-int uffd_fill(int fd, uint64_t va, unsigned int nr, const void *src, unsigned int *done)
+int uffd_open(void)
 {
-	struct uffdio_copy c = {.dst = va, .src = (uintptr_t)src, .len = (uint64_t)nr * PAGE_BYTES};
+	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK), err;
+
+	if (fd < 0)
+		return -errno;
+	if (!ioctl(fd, UFFDIO_API, &api))
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+int uffd_fill(int fd, uint64_t va, unsigned int nr, const void *src, bool guard, unsigned int *done)
+{
+	struct uffdio_copy c = {.dst = va,
+				.src = (uintptr_t)src,
+				.len = (uint64_t)nr * PAGE_BYTES,
+				.mode = guard ? UFFDIO_COPY_MODE_WP : 0};
 	int err = ioctl(fd, UFFDIO_COPY, &c) ? -errno : 0;
 
 	*done = c.copy > 0 ? (unsigned int)((uint64_t)c.copy / PAGE_BYTES) : 0;
@@ -73,7 +93,7 @@ bool uffd_alive(int fd)
 	unsigned int done;
 
 	/* Nobody maps the first pages: a living space says ENOENT. */
-	return uffd_fill(fd, PAGE_BYTES, 1, page, &done) != -ESRCH;
+	return uffd_fill(fd, PAGE_BYTES, 1, page, false, &done) != -ESRCH;
 }
 
 int uffd_is_registered(int fd, uint64_t va)

@@ -11,8 +11,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Results as capture_ops.fill. */
-int uffd_fill(int fd, uint64_t va, unsigned int nr, const void *src, unsigned int *done);
+/* A userfaultfd of this process, which tells of writes to what is guarded; or -errno. */
+int uffd_open(void);
+
+/* Results as capture_ops.fill. @guard: and guarded from the first moment on. */
+int uffd_fill(int fd, uint64_t va, unsigned int nr, const void *src, bool guard,
+	      unsigned int *done);
 int uffd_wake(int fd, uint64_t va, uint64_t bytes);
 int uffd_poison(int fd, uint64_t va);
 int uffd_register(int fd, uint64_t start, uint64_t end);

@@ -45,8 +45,9 @@ static bool put_in_place(struct core *c, uint32_t f)
 	return true;
 }
 
-/* False: no more of this plan. @marker: in, may it be one; out, it is one. */
-static bool expect(struct core *c, struct space *s, uint64_t va, bool *marker)
+/* False: no more of this plan. @write: to be written to. @marker: in, may it be one; out, it
+ * is one. */
+static bool expect(struct core *c, struct space *s, uint64_t va, bool write, bool *marker)
 {
 	struct chunk *ch = chunk_find(c, s, va);
 	struct rec *r = ch ? chunk_rec(c, ch, page_idx(va)) : NULL;
@@ -61,10 +62,12 @@ static bool expect(struct core *c, struct space *s, uint64_t va, bool *marker)
 			return true;
 		if (!has_room(c, s) || !fetch(c, ch, page_idx(va), NULL))
 			return false;
+		if (write)
+			c->frames[r->frame].writes = true;
 		break;
 	case REC_MOVING: /* it is just leaving */
 		*marker = may;
-		return !take_page_in(c, s, ch, page_idx(va)) || expect(c, s, va, marker);
+		return !take_page_in(c, s, ch, page_idx(va)) || expect(c, s, va, write, marker);
 	case REC_FETCHING: /* by an earlier plan, unless somebody waits for it */
 		if (!c->frames[r->frame].ahead)
 			return true;
@@ -81,7 +84,7 @@ static bool expect(struct core *c, struct space *s, uint64_t va, bool *marker)
 	return true;
 }
 
-static bool expect_run(struct core *c, struct space *s, const struct policy_run *run)
+static bool expect_run(struct core *c, struct space *s, const struct policy_run *run, bool write)
 {
 	uint32_t nr = run->nr < POLICY_RUN_PAGES ? run->nr : POLICY_RUN_PAGES;
 	uint64_t va = run->va;
@@ -90,21 +93,22 @@ static bool expect_run(struct core *c, struct space *s, const struct policy_run 
 	for (uint32_t i = 0; i < nr; i++, va += (uint64_t)run->stride) {
 		bool marker = !marked && i >= run->marker;
 
-		if (!expect(c, s, va & PAGE_MASK, &marker) || c->st->lost)
+		if (!expect(c, s, va & PAGE_MASK, write, &marker) || c->st->lost)
 			return false;
 		marked |= marker;
 	}
 	return true;
 }
 
-static void expect_pages(struct core *c, struct space *s, const uint64_t *va, uint32_t nr)
+static void expect_pages(struct core *c, struct space *s, const uint64_t *va, uint32_t nr,
+			 bool write)
 {
 	bool marked = false;
 
 	for (uint32_t i = 0; i < nr && i < POLICY_RUN_PAGES; i++) {
 		bool marker = !marked;
 
-		if (!expect(c, s, va[i] & PAGE_MASK, &marker) || c->st->lost)
+		if (!expect(c, s, va[i] & PAGE_MASK, write, &marker) || c->st->lost)
 			return;
 		marked |= marker;
 	}
@@ -121,9 +125,9 @@ void ahead_run(struct core *c, struct space *s, const struct waiting *w, enum po
 		return;
 	c->b.policy->plan(c->b.policy_ctx, &f, &plan);
 	for (uint32_t i = 0; i < plan.nr_runs && i < POLICY_RUNS; i++)
-		if (!expect_run(c, s, &plan.run[i]))
+		if (!expect_run(c, s, &plan.run[i], w->write))
 			break;
-	expect_pages(c, s, plan.page, plan.nr_pages);
+	expect_pages(c, s, plan.page, plan.nr_pages, w->write);
 	if (!c->b.store->ops->page) /* else what leaves comes first: core_run() */
 		io_submit_reads(c);
 }

@@ -23,15 +23,16 @@
 #define FILL_PAGES 64U
 
 struct capture_ops {
-	/* @src[i] are the bytes of page i of @nr, at most FILL_PAGES. */
+	/* @src[i] are the bytes of page i of @nr, at most FILL_PAGES. @guard: if that can be done
+	 * here, a write to them is a fault (core_write_fault()) until allow(). */
 	int (*fill)(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *const *src,
-		    unsigned int *done);
+		    bool guard, unsigned int *done);
 
 	/* Fill @nr pages with private zero pages. */
 	int (*fill_zero)(void *ctx, space_id sp, uint64_t va, unsigned int nr, unsigned int *done);
 
-	/* Let the job write to these pages, which were guarded because a fork
-	 * shares them, and wake who waits to. Results as fill. */
+	/* Let the job write to these pages, which a fill guarded, or were guarded because a
+	 * fork shares them, and wake who waits to. Results as fill. */
 	int (*allow)(void *ctx, space_id sp, uint64_t va, unsigned int nr);
 
 	/* Make waiters on [va, va + nr pages) fault again. */
@@ -65,10 +66,12 @@ struct capture_ops {
 	 * space dies. From this call until that answer nothing is filled into
 	 * the chunk, and until core_may_read() no message of the space is read
 	 * (docs/design.md, Moves and messages). Messages may have come since
-	 * can_move(), and are unread; none may be read and not yet given. 0;
+	 * can_move(), and are unread; none may be read and not yet given. Of @known, which
+	 * fills guarded and nothing has allowed to be written to since, those that the kernel
+	 * still guards need not be copied out: the answer tells which. 0;
 	 * -EAGAIN: not while they are unread; -errno when it can't be asked. */
 	int (*move)(void *ctx, space_id sp, unsigned int half, uint64_t chunk_va,
-		    const pageset *want);
+		    const pageset *want, const pageset *known);
 
 	/* Ask the space's agent to put @bytes[i], i counting the members of @want in order,
 	 * into the missing pages @want of the chunk, or the first of them: @want says

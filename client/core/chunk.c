@@ -153,6 +153,8 @@ void rec_set(struct core *c, struct chunk *ch, unsigned idx, enum rec_state stat
 		assert(!r->has_slot);
 		*r = (struct rec){0};
 	}
+	if (r->guarded && state != REC_RESIDENT && state != REC_MOVING)
+		r->guarded = 0;
 	r->state = state;
 }
 

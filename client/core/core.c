@@ -216,6 +216,8 @@ static void check_rec(const struct core *c, const struct chunk *ch, unsigned int
 	}
 	if (r->has_slot)
 		assert(c->slot_refs[r->slot]);
+	if (r->guarded)
+		assert(r->has_slot && (r->state == REC_RESIDENT || r->state == REC_MOVING));
 }
 
 /* @recs: how many are in each state. */

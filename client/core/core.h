@@ -14,7 +14,8 @@
  *	standby   taken out, bytes in a frame (dirty, being written, clean)
  *	remote    bytes at the store only
  *	fetching  being read into a frame
- *	resident  in the job, and the store still has a copy with this sum
+ *	resident  in the job, and the store still has a copy with this sum; perhaps guarded:
+ *		  the job has not written to it since it came
  *	removed   the job threw it away; not evictable until it was filled again
  *	lost      poisoned
  *
@@ -88,6 +89,7 @@ struct core_stats {
 		faults_benign;
 	uint64_t faults_deferred;
 	uint64_t pages_moved, pages_evicted, pages_zero_elided, pages_clean_elided;
+	uint64_t pages_known; /* of the latter, those that were guarded, and not copied */
 	uint64_t pages_fetched, pages_prefetched, pages_zero_ahead;
 	uint64_t pages_early;  /* put in place from standby, because a policy expected a touch */
 	uint64_t pages_unused; /* fetched ahead, and given up before anybody touched them */
@@ -245,13 +247,13 @@ bool core_may_read(const struct core *c, space_id sp);
 /* The thread that faulted is the space's own agent. */
 #define CORE_AGENT_TID UINT32_MAX
 
-/* @va is where it was touched, to the byte; @ip 0: unknown. */
-void core_fault(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid);
+/* @va is where it was touched, to the byte; @ip 0: unknown; @write: to be written to. */
+void core_fault(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid, bool write);
 
 /* The same, heard of by other means than a message, at any time between messages.
  * It need not be true. What can't be answered now is forgotten, and what is not known to be
  * registered is left alone: if the page is missed, a message says so. */
-void core_hint(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid);
+void core_hint(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid, bool write);
 
 /* A write to a page that is present and guarded: it may get a copy of its own,
  * once there is room for it. */
@@ -269,10 +271,11 @@ void core_forked(struct core *c, space_id parent, space_id child);
 
 /* ---- answers ---- */
 
-/* @moved went to scratch. @busy refused with EBUSY, @invalid with EINVAL.
+/* @moved went to scratch; of these @known are as they were filled (capture's move()), and
+ * may not be copied out. @busy refused with EBUSY, @invalid with EINVAL.
  * @overtaken: an event arrived, the rest of the command was not carried out. */
 void core_moved(struct core *c, space_id sp, unsigned int half, const pageset *moved,
-		const pageset *busy, const pageset *invalid, bool overtaken);
+		const pageset *known, const pageset *busy, const pageset *invalid, bool overtaken);
 /* What place() was asked for: @placed is there now, @present was there already. */
 void core_placed(struct core *c, space_id sp, const pageset *placed, const pageset *present,
 		 bool overtaken);

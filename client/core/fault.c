@@ -178,9 +178,18 @@ static void fault_resident(struct core *c, struct space *s, struct chunk *ch,
 
 /* ---- pages that left ---- */
 
+bool is_to_be_guarded(const struct core *c, const struct chunk *ch, uint32_t f)
+{
+	const struct frame *fr = &c->frames[f];
+
+	return c->b.store->ops->page && fr->state == FRAME_CLEAN && !fr->writes && !ch->written &&
+	       !slots_scarce(c);
+}
+
 /* The page is in the job again: keep the store's copy for as long as slots
  * are plenty, so that a page that stays clean need not be written again. */
-static void settle_resident(struct core *c, struct chunk *ch, unsigned idx, uint32_t f)
+static void settle_resident(struct core *c, struct chunk *ch, unsigned idx, uint32_t f,
+			    bool guarded)
 {
 	struct frame *fr = &c->frames[f];
 	struct rec *r = chunk_rec(c, ch, idx);
@@ -191,6 +200,8 @@ static void settle_resident(struct core *c, struct chunk *ch, unsigned idx, uint
 		fr->has_slot = false;
 		r->frame = 0;
 		rec_set(c, ch, idx, REC_RESIDENT);
+		if (guarded)
+			r->guarded = 1;
 		frame_put(c, f);
 		return;
 	}
@@ -200,7 +211,7 @@ static void settle_resident(struct core *c, struct chunk *ch, unsigned idx, uint
 }
 
 /* The frame's bytes are in the page. */
-static void installed(struct core *c, struct space *s, struct chunk *ch, uint32_t f)
+static void installed(struct core *c, struct space *s, struct chunk *ch, uint32_t f, bool guarded)
 {
 	struct frame *fr = &c->frames[f];
 	unsigned int idx = fr->idx;
@@ -211,7 +222,7 @@ static void installed(struct core *c, struct space *s, struct chunk *ch, uint32_
 	fr->waited = fr->hinted = fr->agent_waits = false;
 	if (fr->ahead)
 		c->st->stats.pages_prefetched++;
-	settle_resident(c, ch, idx, f);
+	settle_resident(c, ch, idx, f, guarded);
 	page_filled(c, s, ch, idx, 1, way);
 	if (waited)
 		answered(c, s, since_ns,
@@ -223,7 +234,7 @@ void page_placed(struct core *c, struct space *s, struct chunk *ch, unsigned int
 	struct rec *r = chunk_rec(c, ch, idx);
 
 	if (r->state == REC_STANDBY) {
-		installed(c, s, ch, (uint32_t)r->frame);
+		installed(c, s, ch, (uint32_t)r->frame, false);
 		return;
 	}
 	assert(r->state == REC_REMOTE); /* its frame was taken for another */
@@ -239,16 +250,19 @@ unsigned int frames_install(struct core *c, const uint32_t *frame, unsigned int 
 	struct space *s = chunk_space(c, ch);
 	const void *src[FILL_PAGES];
 	unsigned int done = 0;
+	bool guard = true;
 
 	if (c->st->lost || s->nr_held || chunk_moving(c, ch) || !cap_allows(c, s, 0, nr))
 		return 0;
 	for (unsigned int i = 0; i < nr; i++)
 		src[i] = frame_page(c, frame[i]);
+	for (unsigned int i = 0; i < nr; i++)
+		guard &= is_to_be_guarded(c, ch, frame[i]);
 	undo_filling(c, frame, nr);
 	c->b.capture->fill(c->b.capture_ctx, s->id, ch->va + c->frames[*frame].idx * PAGE_BYTES, nr,
-			   src, &done);
+			   src, guard, &done);
 	for (unsigned int i = 0; i < done; i++)
-		installed(c, s, ch, frame[i]);
+		installed(c, s, ch, frame[i], guard);
 	return done;
 }
 
@@ -260,7 +274,7 @@ int frame_install(struct core *c, uint32_t f)
 	const void *src = frame_page(c, f);
 	unsigned int idx = fr->idx, done = 0;
 	uint64_t va = ch->va + idx * PAGE_BYTES, since_ns = fr->since_ns;
-	bool waited = fr->waited, hint = fr->hinted;
+	bool waited = fr->waited, hint = fr->hinted, guard = is_to_be_guarded(c, ch, f);
 	uint32_t tid = fr->agent_waits ? CORE_AGENT_TID : 0;
 	int err = -EAGAIN;
 
@@ -269,10 +283,10 @@ int frame_install(struct core *c, uint32_t f)
 	if (cap_allows(c, s, tid, 1) && !s->nr_held && !chunk_moving(c, ch) &&
 	    !page_placing(c, ch, idx)) {
 		undo_filling(c, &f, 1);
-		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, &src, &done);
+		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, &src, guard, &done);
 	}
 	if (done) {
-		installed(c, s, ch, f);
+		installed(c, s, ch, f, guard);
 		return 0;
 	}
 	fr->waited = fr->hinted = fr->agent_waits = false;
@@ -311,6 +325,8 @@ static void await(struct frame *fr, const struct waiting *w)
 	}
 	fr->waited = true;
 	fr->hinted &= w->hint;
+	if (w->write)
+		fr->writes = true;
 	fr->ahead = fr->marker = fr->moves = false;
 	fr->agent_waits |= w->tid == CORE_AGENT_TID;
 }
@@ -427,30 +443,64 @@ static void fault_known(struct core *c, struct space *s, struct chunk *ch, struc
 /* Pages that may be written to at once, when one is. */
 #define ALLOW_PAGES 64U
 
-static void write_try(struct core *c, struct space *s, const struct waiting *w)
+/*
+ * Of these pages, what was guarded by its fill will be no longer. Commits before the job can
+ * write: whoever takes over must not take them for what the store has.
+ */
+static void unguard(struct core *c, struct chunk *ch, unsigned int idx, unsigned int nr)
 {
-	uint64_t va = w->va & ~(ALLOW_PAGES * PAGE_BYTES - 1);
-	const struct core_range *r = ranges_above(c, s, w->va);
-	unsigned int nr = ALLOW_PAGES;
+	bool any = false;
+
+	for (unsigned int i = idx; i < idx + nr; i++) {
+		struct rec *r = chunk_rec(c, ch, i);
+
+		if (!r->guarded)
+			continue;
+		r->guarded = 0;
+		any = true;
+	}
+	if (any)
+		core_commit(c);
+}
+
+static int allow(struct core *c, struct space *s, struct chunk *ch, uint64_t va, unsigned int nr)
+{
+	if (ch && ch->table.v)
+		unguard(c, ch, page_idx(va), nr);
+	return c->b.capture->allow(c->b.capture_ctx, s->id, va, nr);
+}
+
+/* The page is guarded: its fill was (is_to_be_guarded()), or a fork shares it. */
+static void write_try(struct core *c, struct space *s, struct chunk *ch, const struct rec *r,
+		      const struct waiting *w)
+{
+	const struct core_range *range = ranges_above(c, s, w->va);
+	bool filled = r && r->guarded; /* to write to it takes no room */
+	unsigned int nr = filled && ch->written ? CHUNK_PAGES : ALLOW_PAGES;
+	uint64_t va = w->va & ~(nr * PAGE_BYTES - 1);
 	int err = -EAGAIN;
 
-	if (!r || va < r->start || va + nr * PAGE_BYTES > r->end || !cap_allows(c, s, w->tid, nr)) {
+	if (filled)
+		ch->written = WRITTEN;
+	if (!range || va < range->start || va + nr * PAGE_BYTES > range->end ||
+	    (!filled && !cap_allows(c, s, w->tid, nr))) {
 		va = w->va & PAGE_MASK;
 		nr = 1;
 	}
-	if (!s->nr_held && cap_allows(c, s, w->tid, nr))
-		err = c->b.capture->allow(c->b.capture_ctx, s->id, va, nr);
+	if (!s->nr_held && (filled || cap_allows(c, s, w->tid, nr)))
+		err = allow(c, s, ch, va, nr);
 	if (err == -ENOENT && nr > 1) { /* over two mappings */
 		va = w->va & PAGE_MASK;
 		nr = 1;
-		err = c->b.capture->allow(c->b.capture_ctx, s->id, va, nr);
+		err = allow(c, s, ch, va, nr);
 	}
 	if (err) {
 		not_filled(c, w, err);
 		return;
 	}
 	/* At most: those that are missing or not shared take no room. */
-	c->st->local_anon += (int64_t)(nr * PAGE_BYTES);
+	if (!filled)
+		c->st->local_anon += (int64_t)(nr * PAGE_BYTES);
 	answered(c, s, w->since_ns, &c->st->stats.faults_write);
 }
 
@@ -466,16 +516,18 @@ static void fault_try(struct core *c, const struct waiting *w)
 		fault_wait(c, w);
 		return;
 	}
-	if (w->write) {
-		write_try(c, s, w);
-		return;
-	}
 	ch = chunk_find(c, s, w->va);
 	if (ch && (chunk_moving(c, ch) || page_placing(c, ch, page_idx(w->va)))) {
 		wait_in_line(c, w);
 		return;
 	}
 	r = ch ? chunk_rec(c, ch, page_idx(w->va)) : NULL;
+	if (w->guarded && (!r || r->state == REC_NONE || r->state == REC_RESIDENT)) {
+		write_try(c, s, ch, r, w);
+		return;
+	}
+	if (w->guarded) /* and has left since: it comes back to be written to */
+		ch->written = WRITTEN;
 	if (r && r->state != REC_NONE) {
 		fault_known(c, s, ch, r, w);
 		return;
@@ -493,25 +545,35 @@ static void fault_try(struct core *c, const struct waiting *w)
 		fill_zeros(c, s, ch, w);
 }
 
-void core_fault(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid)
+void core_fault(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid, bool write)
 {
-	struct waiting w = {.space = sp, .tid = tid, .va = va, .ip = ip, .since_ns = now_ns(c)};
+	struct waiting w = {
+		.space = sp, .tid = tid, .va = va, .ip = ip, .since_ns = now_ns(c), .write = write};
 
 	fault_try(c, &w);
 }
 
-void core_hint(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid)
+void core_hint(struct core *c, space_id sp, uint64_t va, uint64_t ip, uint32_t tid, bool write)
 {
-	struct waiting w = {
-		.space = sp, .tid = tid, .va = va, .ip = ip, .since_ns = now_ns(c), .hint = true};
+	struct waiting w = {.space = sp,
+			    .tid = tid,
+			    .va = va,
+			    .ip = ip,
+			    .since_ns = now_ns(c),
+			    .write = write,
+			    .hint = true};
 
 	fault_try(c, &w);
 }
 
 void core_write_fault(struct core *c, space_id sp, uint64_t va, uint32_t tid)
 {
-	struct waiting w = {
-		.space = sp, .tid = tid, .va = va, .since_ns = now_ns(c), .write = true};
+	struct waiting w = {.space = sp,
+			    .tid = tid,
+			    .va = va,
+			    .since_ns = now_ns(c),
+			    .write = true,
+			    .guarded = true};
 
 	fault_try(c, &w);
 }

@@ -33,9 +33,11 @@ struct rec {
 	uint64_t has_slot : 1;
 	uint64_t slot : 35; /* 128 TiB of slots */
 	uint64_t frame : 24;
-	uint64_t state : 4;
+	uint64_t state : 3;
+	uint64_t guarded : 1; /* resident or moving: filled guarded, and no write allowed since */
 };
 _Static_assert(sizeof(struct rec) == 16, "the budget is 16 bytes a page");
+_Static_assert(REC_STATES <= 8, "three bits");
 
 enum frame_state {
 	FRAME_FREE,
@@ -67,10 +69,15 @@ struct frame {
 	bool urgent : 1;      /* and knows that somebody waits */
 	bool has_slot : 1;    /* and one reference to it */
 	bool lent : 1;	      /* its bytes are where the store has them (store_ops.page) */
+	bool writes : 1;      /* who wants it wants to write to it, or expects to */
 	uint64_t slot;
 	uint64_t since_ns; /* when the waiter's fault was read */
 };
 _Static_assert(sizeof(struct frame) == 40, "five words");
+
+/* So many times a chunk has to leave as it came, once it was written to, before what is filled
+ * there is guarded again. */
+#define WRITTEN 2U
 
 struct chunk {
 	uint64_t va;
@@ -82,7 +89,8 @@ struct chunk {
 	uint16_t next_idx;	/* where the next move starts to look */
 	uint16_t nr_recs;	/* records that are not REC_NONE */
 	bool queued;
-	bool populated; /* a refusal now means pinned, not shared */
+	bool populated;	 /* a refusal now means pinned, not shared */
+	uint8_t written; /* so many of WRITTEN are to come */
 	struct policy_chunk pc;
 	pageset removed; /* thrown away by the job, maybe still present: don't move */
 };
@@ -94,7 +102,9 @@ struct half {
 	bool busy;
 	bool moved;	    /* the agent has answered: */
 	bool some_stay;	    /* the policy kept others of the chunk here */
+	bool same, changed; /* of what was copied, some is as the store has it; is not */
 	pageset want;	    /* what it is asked to take, then what it took and is still there */
+	pageset known;	    /* of @want, as the store has them: not copied out */
 	unsigned int taken; /* copied out: as long as others are not, scratch has it too */
 };
 
@@ -142,9 +152,10 @@ struct waiting {
 	space_id space;
 	uint32_t tid;
 	uint64_t va, ip, since_ns;
-	bool write;
-	bool hint; /* waits for an agent's answer, and for nothing else */
-	bool told; /* the policy knows of it */
+	bool write;   /* it was touched to be written to */
+	bool guarded; /* it is there, and a write waits for core_write_fault() to allow it */
+	bool hint;    /* waits for an agent's answer, and for nothing else */
+	bool told;    /* the policy knows of it */
 };
 
 #define HASH_BUCKETS 16384U
@@ -366,6 +377,13 @@ void faults_retry(struct core *c);
 bool cap_allows(const struct core *c, const struct space *s, uint32_t tid, uint64_t pages);
 void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx, unsigned nr,
 		 enum policy_way way);
+
+/*
+ * What is filled as the store lends it is guarded: until the job writes to it, which is told,
+ * it may leave again without being copied. To be told costs what to copy thirty pages does: so
+ * not what is fetched for a write, nor where what was guarded has been written to.
+ */
+bool is_to_be_guarded(const struct core *c, const struct chunk *ch, uint32_t f);
 
 /* Put the frame's bytes into the page it belongs to. 0: they are there. -EEXIST: the
  * job has newer ones, and the record is gone. Else why not, and they stay here. The

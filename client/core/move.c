@@ -70,6 +70,8 @@ static void put_back(struct core *c, struct chunk *ch, unsigned int idx)
 
 	frame_put(c, (uint32_t)r->frame);
 	r->frame = 0;
+	if (r->guarded)
+		r->guarded = 0; /* it may have been to scratch and back */
 	rec_set(c, ch, idx, r->has_slot ? REC_RESIDENT : REC_NONE);
 }
 
@@ -215,11 +217,23 @@ static int begin(struct core *c, struct space *s, struct chunk *ch)
 	return 0;
 }
 
+/* Of these pages, those that the store has, unless the kernel let the job write to them without
+ * a word: that it still guards them is for capture to say. */
+static pageset guarded_of(const struct core *c, const struct chunk *ch, const pageset *set)
+{
+	pageset out = {{0}};
+
+	for (unsigned int i = pageset_next(set, 0); i < CHUNK_PAGES; i = pageset_next(set, i + 1))
+		if (chunk_rec(c, ch, i)->guarded)
+			pageset_add(&out, i);
+	return out;
+}
+
 int chunk_move(struct core *c, struct space *s, struct chunk *ch)
 {
 	struct half *half;
 	int nr, err = c->plan.half ? 0 : begin(c, s, ch);
-	pageset want;
+	pageset want, known;
 
 	if (err)
 		return err;
@@ -231,8 +245,9 @@ int chunk_move(struct core *c, struct space *s, struct chunk *ch)
 	want = half->want;
 	s->turn = (uint8_t)((half - s->half + 1) % CORE_HALVES);
 	nr = (int)pageset_count(&want);
+	known = guarded_of(c, ch, &want);
 	err = nr ? c->b.capture->move(c->b.capture_ctx, s->id, (unsigned int)(half - s->half),
-				      ch->va, &want)
+				      ch->va, &want, &known)
 		 : -EAGAIN;
 	if (err) {
 		take_back(c, ch, &want, half);
@@ -278,12 +293,12 @@ static void refused_busy(struct core *c, struct space *s, struct chunk *ch, cons
 }
 
 void core_moved(struct core *c, space_id sp, unsigned int h, const pageset *moved,
-		const pageset *busy, const pageset *invalid, bool overtaken)
+		const pageset *known, const pageset *busy, const pageset *invalid, bool overtaken)
 {
 	struct space *s = space_find(c, sp);
 	struct half *half;
 	struct chunk *ch;
-	pageset got, refused;
+	pageset got, refused, guarded;
 
 	assert(s && h < CORE_HALVES && s->half[h].busy && !s->half[h].moved);
 	half = &s->half[h];
@@ -299,6 +314,9 @@ void core_moved(struct core *c, space_id sp, unsigned int h, const pageset *move
 		refused.w[i] = half->want.w[i] & ~moved->w[i];
 	}
 	take_back(c, ch, &refused, half);
+	guarded = guarded_of(c, ch, &got);
+	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
+		half->known.w[i] = guarded.w[i] & known->w[i];
 	half->moved = true;
 	c->st->nr_moved++;
 	if (pageset_count(&got)) {

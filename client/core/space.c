@@ -301,6 +301,7 @@ static void rec_move(struct core *c, struct space *s, struct chunk *src, unsigne
 	assert(to->state == REC_NONE && from->state != REC_MOVING);
 	rec_set(c, dst, page_idx(va), (enum rec_state)from->state);
 	*to = *from;
+	to->guarded = 0;
 	if (to->state == REC_STANDBY || to->state == REC_FETCHING) {
 		if (c->frames[to->frame].waited) /* at the old address */
 			c->b.capture->wake(c->b.capture_ctx, s->id, src->va + idx * PAGE_BYTES, 1);
@@ -515,6 +516,20 @@ static bool inherit_ranges(struct core *c, struct space *parent, struct space *c
 	return !err;
 }
 
+/* Whatever is there may be guarded from now on because it is shared, and a write to it takes
+ * room: that it is guarded says no longer that it is as the store has it. */
+static void forget_guarded(struct core *c, struct space *s)
+{
+	for (ref r = s->chunks; r.v;) {
+		struct chunk *ch = at(c, r);
+
+		r = ch->sib_next;
+		for (unsigned int i = 0; i < CHUNK_PAGES && ch->nr_recs; i++)
+			if (chunk_rec(c, ch, i)->guarded)
+				chunk_rec(c, ch, i)->guarded = 0;
+	}
+}
+
 void core_forked(struct core *c, space_id parent_id, space_id child_id)
 {
 	struct space *parent = space_find(c, parent_id), *child;
@@ -522,8 +537,10 @@ void core_forked(struct core *c, space_id parent_id, space_id child_id)
 
 	if (c->st->lost)
 		return;
-	if (parent && !parent->gone)
+	if (parent && !parent->gone) {
 		take_all_in(c, parent);
+		forget_guarded(c, parent);
+	}
 	c->st->stats.events_fork++;
 	assert(!space_find(c, child_id));
 	child = space_make(c, child_id);

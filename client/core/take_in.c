@@ -26,7 +26,7 @@ static void slot_to_frame(struct rec *r, struct frame *f)
 }
 
 /* The page's bytes are in its frame: zero, as the store has it, or new. */
-static void take_in(struct core *c, struct chunk *ch, unsigned int idx)
+static void take_in(struct core *c, struct chunk *ch, struct half *half, unsigned int idx)
 {
 	struct rec *r = chunk_rec(c, ch, idx);
 	uint32_t i = (uint32_t)r->frame;
@@ -43,9 +43,13 @@ static void take_in(struct core *c, struct chunk *ch, unsigned int idx)
 	sum = c->b.env->sum(c->b.env_ctx, frame_bytes(c, i));
 	if (r->has_slot && r->sum == sum && !slot_is_lost(c, r->slot)) {
 		c->st->stats.pages_clean_elided++;
+		if (!half->same)
+			half->same = true;
 		slot_to_frame(r, f);
 		frame_clean_push(c, i);
 	} else {
+		if (r->has_slot && !half->changed)
+			half->changed = true;
 		if (r->has_slot && slot_may_be_rewritten(c, r->slot)) {
 			slot_set_pending(c, r->slot, true);
 			slot_to_frame(r, f);
@@ -54,6 +58,28 @@ static void take_in(struct core *c, struct chunk *ch, unsigned int idx)
 		r->sum = sum;
 		frame_dirty_push(c, i);
 	}
+	rec_set(c, ch, idx, REC_STANDBY);
+}
+
+/* The page was guarded when it left, so the store has it. */
+static void take_known(struct core *c, struct chunk *ch, unsigned int idx)
+{
+	struct rec *r = chunk_rec(c, ch, idx);
+	uint32_t i = (uint32_t)r->frame;
+
+	c->st->stats.pages_moved++;
+	c->st->stats.pages_clean_elided++;
+	c->st->stats.pages_known++;
+	chunk_space(c, ch)->stats.pages_moved++;
+	if (!c->b.store->ops->page) { /* it did when the page was filled */
+		frame_put(c, i);
+		r->frame = 0;
+		rec_set(c, ch, idx, REC_REMOTE);
+		return;
+	}
+	slot_to_frame(r, &c->frames[i]);
+	c->frames[i].lent = true;
+	frame_clean_push(c, i);
 	rec_set(c, ch, idx, REC_STANDBY);
 }
 
@@ -73,6 +99,10 @@ void half_done(struct core *c, struct space *s, struct half *half, struct chunk 
 	c->b.capture->drop(c->b.capture_ctx, s->id, (unsigned int)(half - s->half));
 	c->st->moving_pages -= half->taken;
 	c->st->local_anon -= (int64_t)(half->taken * PAGE_BYTES);
+	if (half->changed)
+		ch->written = WRITTEN;
+	else if (half->same && ch->written)
+		ch->written--;
 	*half = (struct half){0};
 	c->st->nr_moved--;
 	chunk_tidy(c, ch);
@@ -88,6 +118,15 @@ static void take_some_in(struct core *c, struct space *s, struct half *half, pag
 	int err = 0;
 
 	for (unsigned int i = pageset_next(&some, 0); i < CHUNK_PAGES;
+	     i = pageset_next(&some, i + 1)) {
+		if (!pageset_has(&half->known, i))
+			continue;
+		pageset_del(&half->want, i);
+		pageset_del(&some, i);
+		take_known(c, ch, i);
+		half->taken++;
+	}
+	for (unsigned int i = pageset_next(&some, 0); i < CHUNK_PAGES;
 	     i = pageset_next(&some, i + 1))
 		frames[nr++] = frame_bytes(c, (uint32_t)chunk_rec(c, ch, i)->frame);
 	if (nr)
@@ -100,7 +139,7 @@ static void take_some_in(struct core *c, struct space *s, struct half *half, pag
 			rec_drop(c, ch, i);
 			rec_set(c, ch, i, REC_LOST);
 		} else {
-			take_in(c, ch, i);
+			take_in(c, ch, half, i);
 		}
 	}
 	if (err)

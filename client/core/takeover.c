@@ -177,7 +177,8 @@ uint64_t doubts_forked(struct core *c, struct space *parent, struct space *child
 		    !ranges_has(c, child, va_of(c, i)))
 			continue;
 		undo_never();
-		err = c->b.capture->fill(c->b.capture_ctx, child->id, va_of(c, i), 1, &src, &done);
+		err = c->b.capture->fill(c->b.capture_ctx, child->id, va_of(c, i), 1, &src, false,
+					 &done);
 		if (!done && err != -EEXIST && err != -ESRCH)
 			core_lost(c, LOSS_SPACE, parent->id, va_of(c, i), err);
 		if (done || err == -EEXIST)

@@ -141,14 +141,14 @@ static void what_is_there_is_what_pagemap_says(void **state)
 {
 	int pagemap = proc_open_pagemap(child);
 	uint64_t va = (uintptr_t)chunk;
-	pageset any, own, want;
+	pageset any, own, guarded, want;
 	unsigned int idx = 1;
 
 	(void)state;
 	assert_true(pagemap >= 0);
 	for (unsigned int n = 0; n < 300; n++) {
 		if (n % 20 == 0) {
-			assert_int_equal(ages_present(ages, child, va, &any, &own), 0);
+			assert_int_equal(ages_present(ages, child, va, &any, &own, &guarded), 0);
 			assert_int_equal(proc_any(pagemap, va, va + CHUNK_BYTES, &want), 0);
 			assert_memory_equal(&any, &want, sizeof(any));
 			assert_int_equal(proc_present(pagemap, va, va + CHUNK_BYTES, &want), 0);

@@ -40,6 +40,9 @@ void compare_pages(const struct model *m, const struct proc *p)
 			     p->space, i, present, pg->phys != 0);
 		if (!present)
 			continue;
+		if ((map[i] >> 57 & 1) != pg->guarded)
+			fail("space %u page %u: guarded %d in the kernel, %d in the model",
+			     p->space, i, !pg->guarded, pg->guarded);
 		if (pread(p->mem, &word, 8, (off_t)page_va(i)) != 8)
 			fail("mem of page %u: %s", i, strerror(errno));
 		if (word != m->phys[pg->phys].value || word != pg->want)

@@ -29,7 +29,7 @@
 
 #define FEATURES                                                                          \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | \
-	 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_MOVE)
+	 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_MOVE | UFFD_FEATURE_PAGEFAULT_FLAG_WP)
 
 static struct model *m;
 static struct proc procs[PROCS];
@@ -100,12 +100,20 @@ static void model_monitor(unsigned int s)
 
 	if (!model_read(m, s, &mm))
 		fail("the model blocks without a message");
-	msg = (struct msg){mm.ev.type, mm.ev.i, mm.ev.n, mm.ev.j, 0};
-	if (msg.type == MMSG_FAULT) {
+	msg = (struct msg){.type = mm.ev.type, .i = mm.ev.i, .n = mm.ev.n, .j = mm.ev.j};
+	if (msg.type == MMSG_FAULT && mm.ev.guarded) {
+		msg.guarded = true;
+		err = model_allow(m, s, msg.i, 1);
+		if (err)
+			fail("the model refuses to allow a write: %d", err);
+	} else if (msg.type == MMSG_FAULT) {
 		msg.value = m->space[s].page[msg.i].want;
 		err = model_fill(m, s, msg.i, msg.value);
 		if (err)
 			fail("the model refuses a fill: %d", err);
+		msg.guard = below(2);
+		if (msg.guard)
+			model_guard(m, s, msg.i);
 	}
 	note(want, &nr_want, &msg);
 }
@@ -140,12 +148,22 @@ static void take_fd(struct proc *p, int uffd, pid_t pid)
 		fail("process %d: %s", pid, strerror(errno));
 }
 
-static void answer_fault(const struct proc *p, unsigned int i, uint64_t value)
+static void allow_write(const struct proc *p, unsigned int i)
+{
+	struct uffdio_writeprotect wp = {.range = {.start = page_va(i), .len = PAGE_BYTES}};
+
+	while (ioctl(p->uffd, UFFDIO_WRITEPROTECT, &wp))
+		if (errno != EAGAIN)
+			fail("UFFDIO_WRITEPROTECT page %u: %s", i, strerror(errno));
+}
+
+static void answer_fault(const struct proc *p, unsigned int i, uint64_t value, bool guard)
 {
 	static uint64_t page[PAGE_BYTES / 8] __attribute__((aligned(4096)));
 	struct uffdio_copy copy = {
 		.dst = page_va(i), .src = (uint64_t)(uintptr_t)page, .len = PAGE_BYTES};
 
+	copy.mode = guard ? UFFDIO_COPY_MODE_WP : 0;
 	page[0] = value;
 	while (ioctl(p->uffd, UFFDIO_COPY, &copy))
 		if (errno != EAGAIN)
@@ -171,10 +189,16 @@ static bool real_monitor(struct proc *p, unsigned int nr, struct msg *msg, int *
 	case UFFD_EVENT_PAGEFAULT:
 		range_msg(msg, MMSG_FAULT, um.arg.pagefault.address,
 			  um.arg.pagefault.address + PAGE_BYTES);
-		if (nr >= nr_want || want[nr].type != MMSG_FAULT || want[nr].i != msg->i)
-			fail("the kernel has a fault at page %u that the model has not", msg->i);
-		msg->value = want[nr].value;
-		answer_fault(p, msg->i, msg->value);
+		msg->guarded = um.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP;
+		if (nr >= nr_want || want[nr].type != MMSG_FAULT || want[nr].i != msg->i ||
+		    want[nr].guarded != msg->guarded)
+			fail("the kernel has a fault at page %u, guarded %d, that the model has "
+			     "not",
+			     msg->i, msg->guarded);
+		if (msg->guarded)
+			allow_write(p, msg->i);
+		else
+			answer_fault(p, msg->i, want[nr].value, want[nr].guard);
 		return true;
 	case UFFD_EVENT_REMOVE:
 		if (um.arg.remove.start == SCRATCH_VA)
@@ -364,7 +388,8 @@ static void register_one(struct proc *p)
 {
 	unsigned int i = below(REGION_PAGES), e;
 	struct mpage *page = m->space[p->space].page;
-	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING |
+					      UFFDIO_REGISTER_MODE_WP};
 
 	while (i && page[i - 1].vma == page[i].vma)
 		i--;

@@ -35,7 +35,9 @@ struct answer {
 struct msg {
 	uint8_t type;
 	unsigned int i, n, j;
-	uint64_t value; /* that the fault was answered with */
+	bool guarded;	/* a write to a page that is: it is allowed */
+	bool guard;	/* the fault was answered so */
+	uint64_t value; /* and with this */
 };
 
 /* ---- job.c: runs in the process ---- */

@@ -66,14 +66,15 @@ static void filling(struct sim *w, unsigned int s, uint64_t va, unsigned int nr)
 }
 
 static int sim_fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void *const *src,
-		    unsigned int *done)
+		    bool guard, unsigned int *done)
 {
 	struct sim *w = ctx;
-	unsigned int s;
+	unsigned int s, i;
 	int err = 0;
 
 	sim_space_of(w, id, &s);
 	filling(w, s, va, nr);
+	guard &= sim_pct(w, w->cfg.guard_pct);
 	for (*done = 0; *done < nr; ++*done) {
 		uint64_t value;
 
@@ -82,6 +83,8 @@ static int sim_fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const 
 		err = fill_one(w, s, va + *done * PAGE_BYTES, value);
 		if (err)
 			break;
+		if (guard && !page_at(w, va + *done * PAGE_BYTES, &i))
+			model_guard(&w->m, s, i);
 	}
 	w->fills += *done;
 	sim_event(w, EV_FILL, id.v, va, (uint64_t)(int64_t)err << 16 | *done);
@@ -103,6 +106,27 @@ static int sim_fill_zero(void *ctx, space_id id, uint64_t va, unsigned int nr, u
 	}
 	w->fills += *done;
 	sim_event(w, EV_ZERO, id.v, va, (uint64_t)(int64_t)err << 16 | *done);
+	return err;
+}
+
+static int sim_allow(void *ctx, space_id id, uint64_t va, unsigned int nr)
+{
+	struct sim *w = ctx;
+	unsigned int s, i, last;
+	int err;
+
+	sim_space_of(w, id, &s);
+	filling(w, s, va, nr);
+	if (!w->m.space[s].alive)
+		return -ESRCH;
+	if (w->sp[s].nr_events)
+		return -EAGAIN;
+	err = page_at(w, va, &i);
+	if (!err)
+		err = page_at(w, va + (nr - 1) * PAGE_BYTES, &last);
+	if (!err)
+		err = last - i == nr - 1 ? model_allow(&w->m, s, i, nr) : -ENOENT;
+	sim_event(w, EV_ALLOW, id.v, va, (uint64_t)(int64_t)err << 16 | nr);
 	return err;
 }
 
@@ -182,8 +206,22 @@ static uint64_t sim_next_present(void *ctx, space_id id, uint64_t va, uint64_t e
 	return end;
 }
 
+static pageset still_guarded(struct sim *w, unsigned int s, uint64_t chunk_va, const pageset *set)
+{
+	pageset out = {{0}};
+	bool exact;
+
+	for (unsigned int k = pageset_next(set, 0); k < CHUNK_PAGES; k = pageset_next(set, k + 1)) {
+		unsigned int i = model_page(&w->m, chunk_va + ((uint64_t)k << PAGE_SHIFT), &exact);
+
+		if (exact && w->m.space[s].page[i].guarded)
+			pageset_add(&out, k);
+	}
+	return out;
+}
+
 static int sim_move_ask(void *ctx, space_id id, unsigned int half, uint64_t chunk_va,
-			const pageset *want)
+			const pageset *want, const pageset *known)
 {
 	struct sim *w = ctx;
 	unsigned int s;
@@ -208,6 +246,7 @@ static int sim_move_ask(void *ctx, space_id id, unsigned int half, uint64_t chun
 		return -EAGAIN;
 	*mv = (struct sim_move){
 		.state = CMD_QUEUED, .chunk_va = chunk_va, .want = *want, .order = sp->order++};
+	mv->known = still_guarded(w, s, chunk_va, known);
 	sim_event(w, EV_MOVE, id.v, chunk_va, pageset_count(want) << 1 | half);
 	return 0;
 }
@@ -260,6 +299,8 @@ static int sim_copy_out(void *ctx, space_id id, unsigned int half, const pageset
 	for (unsigned int k = pageset_next(set, 0); k < CHUNK_PAGES; k = pageset_next(set, k + 1)) {
 		if (!pageset_has(&sp->move[half].moved, k))
 			sim_fail(w, "copy of page %u, which is not in scratch", k);
+		if (pageset_has(&sp->move[half].known, k))
+			sim_fail(w, "copy of page %u, which the agent has not copied", k);
 		if (!w->m.space[s].alive)
 			return -ESRCH;
 		sim_expand(frames[n++], model_scratch_value(&w->m, s, half, k));
@@ -417,6 +458,7 @@ static bool sim_can_move(void *ctx, space_id id)
 const struct capture_ops sim_capture_ops = {
 	.fill = sim_fill,
 	.fill_zero = sim_fill_zero,
+	.allow = sim_allow,
 	.wake = sim_wake,
 	.poison = sim_poison,
 	.scan = sim_scan,

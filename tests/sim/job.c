@@ -88,7 +88,7 @@ static void pin(struct sim *w, const struct sim_proc *p, unsigned int i)
 {
 	struct mpage *pg = &w->m.space[p->space].page[i];
 
-	if (pg->phys < 2 || (pg->flags & PF_SHARED) || w->nr_pins == SIM_MAX_PINS)
+	if (pg->phys < 2 || pg->guarded || (pg->flags & PF_SHARED) || w->nr_pins == SIM_MAX_PINS)
 		return;
 	w->m.phys[pg->phys].pins++;
 	w->m.phys[pg->phys].refs++;
@@ -115,6 +115,19 @@ static void device(struct sim *w)
 	}
 	if (sim_pct(w, 60))
 		unpin(w, k);
+}
+
+/* The kernel puts another page in its place, which is not guarded (KSM): not of what is about
+ * to be moved, between the look and the MOVE. */
+static void merge(struct sim *w)
+{
+	unsigned int s = sim_below(w, MODEL_SPACES), i = sim_below(w, w->m.nr_pages);
+
+	for (unsigned int h = 0; h < CORE_HALVES; h++)
+		if (w->sp[s].move[h].state == CMD_QUEUED)
+			return;
+	if (w->m.space[s].alive)
+		w->m.space[s].page[i].guarded = false;
 }
 
 static void exit_proc(struct sim *w, struct sim_proc *p)
@@ -333,6 +346,8 @@ void sim_job_step(struct sim *w)
 		model_lazy_drop(&w->m, p->space, sim_below(w, w->m.nr_pages));
 	if (!sim_below(w, 512))
 		p->hot = (uint16_t)sim_below(w, w->m.nr_pages);
+	if (w->cfg.merge_rare && !sim_below(w, w->cfg.merge_rare))
+		merge(w);
 	t = p->task[sim_below(w, p->nr_tasks)];
 	if (w->m.task[t].op.type == MOP_NONE)
 		choose(w, p, t);

@@ -31,7 +31,7 @@ static struct {
 
 static struct {
 	uint64_t seeds, moves, fills, reads, lost[8], hash, forks, left, joined, overtaken,
-		deferred, takeovers;
+		deferred, takeovers, known, allowed;
 } total;
 
 static void model_failed(void *ctx, const char *what, unsigned int space, unsigned int page,
@@ -263,6 +263,8 @@ static void count(struct sim *w)
 	total.reads += w->reads;
 	total.forks += stats->events_fork;
 	total.joined += stats->faults_joined;
+	total.known += stats->pages_known;
+	total.allowed += stats->faults_write;
 	total.overtaken += stats->moves_overtaken;
 	total.deferred += stats->faults_deferred;
 	for (unsigned int i = 0; i < w->cfg.parts; i++)
@@ -371,12 +373,13 @@ int main(int argc, char **argv)
 	}
 	printf("seeds %" PRIu64 " fills %" PRIu64 " moves %" PRIu64 " reads %" PRIu64
 	       " forks %" PRIu64 " left %" PRIu64 " joined %" PRIu64 " overtaken %" PRIu64
-	       " deferred %" PRIu64 " takeovers %" PRIu64 " lost sum %" PRIu64 " store %" PRIu64
-	       " space %" PRIu64 " full %" PRIu64 " cap %" PRIu64 " hash %016" PRIx64 "\n",
+	       " deferred %" PRIu64 " known %" PRIu64 " allowed %" PRIu64 " takeovers %" PRIu64
+	       " lost sum %" PRIu64 " store %" PRIu64 " space %" PRIu64 " full %" PRIu64
+	       " cap %" PRIu64 " hash %016" PRIx64 "\n",
 	       total.seeds, total.fills, total.moves, total.reads, total.forks, total.left,
-	       total.joined, total.overtaken, total.deferred, total.takeovers, total.lost[LOSS_SUM],
-	       total.lost[LOSS_STORE], total.lost[LOSS_SPACE], total.lost[LOSS_FULL],
-	       total.lost[LOSS_CAP], total.hash);
+	       total.joined, total.overtaken, total.deferred, total.known, total.allowed,
+	       total.takeovers, total.lost[LOSS_SUM], total.lost[LOSS_STORE],
+	       total.lost[LOSS_SPACE], total.lost[LOSS_FULL], total.lost[LOSS_CAP], total.hash);
 	sim_stack_report();
 	model_fini(&world->m);
 	free(world);

@@ -51,6 +51,7 @@ struct mpage {
 	uint16_t vma; /* 0 not mapped; pages of one mapping share it */
 	uint8_t flags;
 	uint8_t prot;
+	bool guarded; /* write-protected by userfaultfd: the page, not the mapping */
 };
 
 struct mphys {
@@ -82,6 +83,7 @@ enum mmsg_type { MMSG_FAULT, MMSG_REMOVE, MMSG_UNMAP, MMSG_REMAP, MMSG_FORK };
 struct mevent {
 	uint8_t type;
 	uint8_t child;	  /* space of a fork */
+	bool guarded;	  /* a fault: a write to a page that is */
 	uint16_t i, n, j; /* pages; j where a remap goes */
 };
 
@@ -107,7 +109,8 @@ enum mwait { MWAIT_NONE, MWAIT_FAULT, MWAIT_FAULT_READ, MWAIT_EVENT };
 
 struct mtask {
 	uint8_t used, wait, space;
-	uint16_t page; /* that it waits for */
+	uint16_t page; /* that it waits for, */
+	bool guarded;  /* to write to it, and it is there */
 	uint32_t tid;
 	uint32_t op_seq;
 	struct mop op;
@@ -179,12 +182,15 @@ bool model_is_mapped(const struct model *m, unsigned int s, unsigned int i, unsi
 void model_lazy_drop(struct model *m, unsigned int s, unsigned int i);
 
 /* ---- model_uffd.c ---- */
-void model_queue_fault(struct model *m, unsigned int t, unsigned int i);
+void model_queue_fault(struct model *m, unsigned int t, unsigned int i, bool guarded);
 void model_queue_event(struct model *m, unsigned int t, const struct mevent *ev);
 void model_unqueue(struct model *m, unsigned int t);
 bool model_read(struct model *m, unsigned int s, struct mmsg *out);
 void model_register(struct model *m, unsigned int s, unsigned int i, unsigned int n);
 int model_fill(struct model *m, unsigned int s, unsigned int i, uint64_t value);
+/* The page, which is there, may be written to by a message only; and by none. */
+void model_guard(struct model *m, unsigned int s, unsigned int i);
+int model_allow(struct model *m, unsigned int s, unsigned int i, unsigned int n);
 int model_poison(struct model *m, unsigned int s, unsigned int i);
 void model_wake(struct model *m, unsigned int s, unsigned int i, unsigned int n);
 enum mmove model_move(struct model *m, unsigned int s, unsigned int i, unsigned int half,

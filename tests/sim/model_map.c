@@ -243,6 +243,7 @@ static void fork_page(struct model *m, struct mpage *from, struct mpage *to)
 	to->flags &= (uint8_t)~PF_LOCKED;
 	if (from->flags & PF_WIPE) {
 		to->flags &= PF_VMA;
+		to->guarded = false;
 		to->phys = 0;
 		to->want = 0;
 	} else if (from->phys > 1 && m->phys[from->phys].pins) {

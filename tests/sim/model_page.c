@@ -165,6 +165,7 @@ void model_page_drop(struct model *m, struct mpage *p)
 {
 	model_phys_put(m, p->phys);
 	p->phys = 0;
+	p->guarded = false;
 	p->flags &= PF_VMA;
 }
 
@@ -220,7 +221,7 @@ int model_touch(struct model *m, unsigned int t, unsigned int i, bool write)
 		return -EFAULT;
 	if (!p->phys) {
 		if (p->flags & PF_REG) {
-			model_queue_fault(m, t, i);
+			model_queue_fault(m, t, i, false);
 			return 1;
 		}
 		if (p->want)
@@ -228,6 +229,10 @@ int model_touch(struct model *m, unsigned int t, unsigned int i, bool write)
 				i, 0);
 		p->phys = m->no_zero_page ? model_phys_new(m, 0) : 1;
 		p->fill_stamp = ++m->stamp;
+	}
+	if (write && p->guarded) {
+		model_queue_fault(m, t, i, true);
+		return 1;
 	}
 	if (write && (p->phys == 1 || (p->flags & (PF_SHARED | PF_LAZY))))
 		make_exclusive(m, p);

@@ -5,13 +5,14 @@
 #include <errno.h>
 #include <string.h>
 
-void model_queue_fault(struct model *m, unsigned int t, unsigned int i)
+void model_queue_fault(struct model *m, unsigned int t, unsigned int i, bool guarded)
 {
 	struct mtask *tk = &m->task[t];
 	struct mspace *sp = &m->space[tk->space];
 
 	tk->wait = MWAIT_FAULT;
 	tk->page = (uint16_t)i;
+	tk->guarded = guarded;
 	sp->nr_waiting++;
 	sp->fault[sp->nr_faults++] = (uint8_t)t;
 }
@@ -64,7 +65,8 @@ bool model_read(struct model *m, unsigned int s, struct mmsg *out)
 		tk = &m->task[sp->fault[0]];
 		queue_remove(sp->fault, &sp->nr_faults, sp->fault[0]);
 		tk->wait = MWAIT_FAULT_READ;
-		out->ev = (struct mevent){.type = MMSG_FAULT, .i = tk->page, .n = 1};
+		out->ev = (struct mevent){
+			.type = MMSG_FAULT, .guarded = tk->guarded, .i = tk->page, .n = 1};
 		out->tid = tk->tid;
 		return true;
 	}
@@ -149,8 +151,33 @@ int model_fill(struct model *m, unsigned int s, unsigned int i, uint64_t value)
 	check_fill(m, s, i, value);
 	p->flags &= (uint8_t) ~(PF_POISON | PF_SHARED | PF_LAZY);
 	p->phys = model_phys_new(m, value);
+	p->guarded = false;
 	p->fill_stamp = ++m->stamp;
 	model_wake(m, s, i, 1);
+	return 0;
+}
+
+void model_guard(struct model *m, unsigned int s, unsigned int i)
+{
+	m->space[s].page[i].guarded = true;
+}
+
+/* What is not there, or not guarded, stays as it is. */
+int model_allow(struct model *m, unsigned int s, unsigned int i, unsigned int n)
+{
+	const struct mspace *sp = &m->space[s];
+
+	if (!sp->alive)
+		return -ESRCH;
+	if (sp->changing)
+		return -EAGAIN;
+	for (unsigned int k = i; k < i + n; k++)
+		if (!sp->page[k].vma || !(sp->page[k].flags & PF_REG) ||
+		    sp->page[k].vma != sp->page[i].vma)
+			return -ENOENT;
+	for (unsigned int k = i; k < i + n; k++)
+		sp->page[k].guarded = false;
+	model_wake(m, s, i, n);
 	return 0;
 }
 
@@ -183,6 +210,7 @@ enum mmove model_move(struct model *m, unsigned int s, unsigned int i, unsigned 
 		return MMOVE_BUSY;
 	sp->scratch[half][slot] = p->phys | (p->flags & PF_LAZY ? MODEL_SPLIT_LAZY : 0);
 	p->phys = 0;
+	p->guarded = false;
 	p->flags &= (uint8_t)~PF_LAZY;
 	return MMOVE_OK;
 }

@@ -92,7 +92,8 @@ static void answer_moved(struct sim *w, unsigned int s, unsigned int h)
 	if (mv->state != CMD_DONE)
 		return;
 	sim_event(w, EV_MOVED, w->sp[s].id, pageset_count(&mv->moved) << 1 | h, mv->overtaken);
-	core_moved(w->core, id_of(w, s), h, &mv->moved, &mv->busy, &mv->invalid, mv->overtaken);
+	core_moved(w->core, id_of(w, s), h, &mv->moved, &mv->known, &mv->busy, &mv->invalid,
+		   mv->overtaken);
 	core_commit(w->core);
 	sim_answer_taken(w, s, h);
 }
@@ -277,6 +278,16 @@ static bool is_agents(const struct sim *w, unsigned int s, uint32_t tid)
 	       w->m.task[sp->populate_task].tid == tid;
 }
 
+/* What is there is shared now: each first write to it is to pass through the pager. */
+static void guard_all(struct sim *w, unsigned int s)
+{
+	if (!w->m.space[s].alive || w->m.space[s].changing)
+		return;
+	for (unsigned int i = 0; i < w->m.nr_pages; i++)
+		if (w->m.space[s].page[i].phys && w->m.space[s].page[i].flags & PF_REG)
+			model_guard(&w->m, s, i);
+}
+
 static void give(struct sim *w, unsigned int s, const struct mevent *ev, uint32_t tid)
 {
 	uint64_t va = model_va(&w->m, ev->i);
@@ -287,7 +298,11 @@ static void give(struct sim *w, unsigned int s, const struct mevent *ev, uint32_
 		sim_event(w, EV_FAULT, w->sp[s].id, va, tid);
 		if (is_agents(w, s, tid))
 			tid = CORE_AGENT_TID;
-		core_fault(w->core, id_of(w, s), va + sim_below(w, PAGE_BYTES), 0, tid);
+		va += sim_below(w, PAGE_BYTES);
+		if (ev->guarded)
+			core_write_fault(w->core, id_of(w, s), va, tid);
+		else
+			core_fault(w->core, id_of(w, s), va, 0, tid, sim_pct(w, w->cfg.writes_pct));
 		break;
 	case MMSG_REMOVE:
 		sim_event(w, EV_REMOVE, w->sp[s].id, va, end);
@@ -304,6 +319,10 @@ static void give(struct sim *w, unsigned int s, const struct mevent *ev, uint32_
 	default:
 		sim_event(w, EV_FORK, w->sp[s].id, w->sp[ev->child].id, 0);
 		core_forked(w->core, id_of(w, s), (space_id){w->sp[ev->child].id});
+		if (w->cfg.guard_shared) {
+			guard_all(w, s);
+			guard_all(w, ev->child);
+		}
 	}
 }
 
@@ -361,7 +380,8 @@ static void fast_fault(struct sim *w)
 		return;
 	i = t->used && t->wait == MWAIT_FAULT ? t->page : sim_below(w, w->m.nr_pages);
 	sim_event(w, EV_FAULT, sp->id, model_va(&w->m, i), 1);
-	core_hint(w->core, id_of(w, s), model_va(&w->m, i) + sim_below(w, PAGE_BYTES), 1, t->tid);
+	core_hint(w->core, id_of(w, s), model_va(&w->m, i) + sim_below(w, PAGE_BYTES), 1, t->tid,
+		  sim_pct(w, w->cfg.writes_pct));
 }
 
 /* A space that is gone is forgotten when nobody can speak of it any more. */

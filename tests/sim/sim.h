@@ -32,6 +32,10 @@ struct sim_config {
 	bool lends;		  /* the store shows its pages */
 	unsigned int join_rare;	  /* one round in so many it becomes one that doesn't; 0: none */
 	bool at_hand;		  /* so does scratch */
+	bool guard_shared;	  /* a fork guards what is there */
+	unsigned int writes_pct;  /* of faults are said to be writes */
+	unsigned int guard_pct;	  /* of what is to be filled guarded is */
+	unsigned int merge_rare;  /* one step in so many takes a page's guard away; 0: none */
 	unsigned int pressed_pct; /* a fault waits to be heard of */
 	bool in_order;		  /* so the store answers, many at a time */
 	unsigned int parts, drain_rare; /* of the store; one in so many events drains one */
@@ -61,7 +65,7 @@ struct sim_move {
 	uint8_t order;
 	unsigned int next; /* page of @want to look at */
 	uint64_t chunk_va;
-	pageset want, moved, busy, invalid;
+	pageset want, known, moved, busy, invalid;
 };
 
 struct sim_place {
@@ -185,6 +189,7 @@ enum sim_kind {
 	EV_REMAP,
 	EV_FORK,
 	EV_FILL,
+	EV_ALLOW,
 	EV_ZERO,
 	EV_WAKE,
 	EV_POISON,

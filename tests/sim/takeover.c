@@ -56,7 +56,7 @@ static void take_half(struct sim *w, unsigned int s, unsigned int h)
 		w->sp[s].drop[h] = false;
 		if (mv->state != CMD_FREE)
 			break;
-		core_moved(w->core, id_of(w, s), h, &none, &none, &none, true);
+		core_moved(w->core, id_of(w, s), h, &none, &none, &none, &none, true);
 		break;
 	case HALF_HOLDS:
 		if (mv->state == CMD_DONE)
@@ -102,7 +102,7 @@ static void take_gone(struct sim *w, unsigned int s)
 	core_space_gone(w->core, id_of(w, s));
 	for (unsigned int h = 0; h < CORE_HALVES; h++) {
 		if (asked[h])
-			core_moved(w->core, id_of(w, s), h, &none, &none, &none, false);
+			core_moved(w->core, id_of(w, s), h, &none, &none, &none, &none, false);
 		w->sp[s].move[h].state = CMD_FREE;
 	}
 	if (populates)

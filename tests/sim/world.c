@@ -9,11 +9,11 @@
 #include "tests/sim/sim.h"
 
 static const char *const kind_names[EV_KINDS] = {
-	"step",	  "fault",    "remove",	   "unmap", "remap",	"fork",	  "fill",
-	"zero",	  "wake",     "poison",	   "scan",  "move",	"moved",  "copy",
-	"drop",	  "populate", "populated", "place", "placed",	"agent",  "quiesce",
-	"submit", "done",     "lost",	   "op",    "opdone",	"add",	  "range",
-	"gone",	  "read",     "exit",	   "crash", "takeover", "server",
+	"step",	   "fault",  "remove",	 "unmap",     "remap", "fork",	   "fill",
+	"allow",   "zero",   "wake",	 "poison",    "scan",  "move",	   "moved",
+	"copy",	   "drop",   "populate", "populated", "place", "placed",   "agent",
+	"quiesce", "submit", "done",	 "lost",      "op",    "opdone",   "add",
+	"range",   "gone",   "read",	 "exit",      "crash", "takeover", "server",
 };
 
 void sim_event(struct sim *w, enum sim_kind kind, uint64_t a, uint64_t b, uint64_t c)
@@ -125,7 +125,7 @@ void sim_choose_config(struct sim *w)
 	c->store_depth = ONE_OF(w, 1, 2, 8, SIM_INFLIGHT);
 	c->store_err_pct = ONE_OF(w, 0, 0, 0, 2, 10);
 	c->corrupt_pct = sim_pct(w, 10) ? ONE_OF(w, 1, 5) : 0;
-	c->copies = ONE_OF(w, 0, 0, 2, 3);
+	c->copies = ONE_OF(w, 0, 0, 0, 2, 3);
 	c->store_dies = sim_pct(w, 3);
 	c->sigbus = sim_pct(w, 50);
 	c->ahead_pages = ONE_OF(w, 0, 0, 1, 4, 16, 16);
@@ -141,8 +141,12 @@ void sim_choose_config(struct sim *w)
 	c->unordered = sim_pct(w, 15);
 	c->no_zero_page = sim_pct(w, 25);
 	c->in_order = sim_pct(w, 40);
-	c->lends = !c->copies && !c->corrupt_pct && sim_pct(w, 50);
+	c->lends = !c->copies && !c->corrupt_pct && sim_pct(w, 80);
 	c->at_hand = sim_pct(w, 50);
+	c->guard_pct = ONE_OF(w, 0, 50, 100, 100);
+	c->guard_shared = sim_pct(w, 50);
+	c->writes_pct = ONE_OF(w, 0, 0, 30);
+	c->merge_rare = ONE_OF(w, 0, 0, 0, 100);
 	c->pressed_pct = ONE_OF(w, 0, 20, 90);
 	c->join_rare = c->lends ? ONE_OF(w, 0, 0, 100, 1000) : 0;
 	c->elastic = sim_pct(w, 30);

@@ -71,6 +71,30 @@ def forbidden(rmem, jobs):
     check(len(err.splitlines()) == 1 and "CAP_BPF" in err, err)
 
 
+def unwritten(rmem, jobs):
+    """What is only read leaves without a look at its bytes, where the programs can tell; and what
+    was written to comes back as it was written, which the job says."""
+    for extra, some in ((), True), (("--bpf", "off"), False):
+        with Run(rmem, [f"{jobs}/unwritten", "64"], 16 * MIB, 512 * MIB, ["ram"],
+                 extra=extra) as run:
+            check(run.wait(TIMEOUT_S) == 0, run.stderr[-1000:])
+            st = run.stats()
+            if some and (st["fast_path"]["state"] == "refused" or NO_MOVE in run.stderr):
+                raise Skip("the kernel can't tell")
+            if some and merging():
+                raise Skip("the machine merges pages")
+            check((st["pages"]["unwritten"] > 0) == some, f"{st['pages']}")
+            run.nothing_left()
+
+
+def merging():
+    try:
+        with open("/sys/kernel/mm/ksm/run", encoding="ascii") as f:
+            return f.read().strip() == "1"
+    except FileNotFoundError:
+        return False
+
+
 def stopped_pager(rmem, jobs):
     """The kernel's part runs with interrupts off: a pager that does not answer must
     not be waited for. 20 us is the most; some more is the clock's and the host's."""
@@ -98,7 +122,7 @@ def stopped_pager(rmem, jobs):
         run.nothing_left()
 
 
-CASES = (on, off, forbidden, stopped_pager)
+CASES = (on, off, forbidden, unwritten, stopped_pager)
 
 
 def run():

@@ -54,11 +54,12 @@ static uint64_t va_of(unsigned int page)
 /* ---- kernel ---- */
 
 static int fill(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *const *src,
-		unsigned int *done)
+		bool guard, unsigned int *done)
 {
 	unsigned int page = (unsigned int)((va - BASE) / PAGE_BYTES);
 
 	(void)ctx;
+	(void)guard;
 	(void)sp;
 	w.nr_fills++;
 	for (*done = 0; *done < nr; ++*done, page++) {
@@ -120,9 +121,11 @@ static bool can_move(void *ctx, space_id sp)
 	return true;
 }
 
-static int move(void *ctx, space_id sp, unsigned int half, uint64_t chunk_va, const pageset *want)
+static int move(void *ctx, space_id sp, unsigned int half, uint64_t chunk_va, const pageset *want,
+		const pageset *known)
 {
 	(void)ctx;
+	(void)known;
 	(void)sp;
 	if (w.asked || w.never)
 		return -EAGAIN;
@@ -264,7 +267,7 @@ static void let_all_leave(void)
 			if (pageset_has(&w.moving, i))
 				w.present[(w.moving_va - BASE) / PAGE_BYTES + i] = false;
 		w.asked = false;
-		core_moved(w.core, job, w.half, &w.moving, &none, &none, false);
+		core_moved(w.core, job, w.half, &w.moving, &none, &none, &none, false);
 		core_observe(w.core, 2 * CAP_BYTES, 2 * CAP_BYTES, true);
 	}
 	core_observe(w.core, 0, 0, true);
@@ -315,7 +318,7 @@ static void plan_run(unsigned int page, int64_t stride, uint32_t nr, uint32_t ma
 static void fault(unsigned int page)
 {
 	w.nr_reads = w.nr_told = w.nr_fills = 0;
-	core_fault(w.core, job, va_of(page) + 8, 0x400000, 7);
+	core_fault(w.core, job, va_of(page) + 8, 0x400000, 7, false);
 	core_run(w.core);
 	assert_true(w.present[page]);
 }
@@ -370,10 +373,10 @@ static void a_hint_beyond_what_is_registered_is_left_alone(void **state)
 
 	(void)state;
 	w.nr_zeros = 0;
-	core_hint(w.core, job, beyond, 0x400000, 7);
+	core_hint(w.core, job, beyond, 0x400000, 7, false);
 	core_run(w.core);
 	assert_int_equal(w.nr_zeros, 0);
-	core_fault(w.core, job, beyond, 0x400000, 7); /* by a message: it is ours */
+	core_fault(w.core, job, beyond, 0x400000, 7, false); /* by a message: it is ours */
 	assert_int_equal(w.nr_zeros, 1);
 }
 
@@ -462,11 +465,11 @@ static void what_is_just_leaving_comes_back_with_the_plan(void **state)
 			w.present[(w.moving_va - BASE) / PAGE_BYTES + i] = false;
 	page = (unsigned int)((w.moving_va - BASE) / PAGE_BYTES) + pageset_next(&w.moving, 0);
 	w.asked = false;
-	core_moved(w.core, job, w.half, &w.moving, &none, &none, false);
+	core_moved(w.core, job, w.half, &w.moving, &none, &none, &none, false);
 	core_observe(w.core, 0, 0, true);
 	assert_int_equal(core_page_state(w.core, job, va_of(page)), REC_MOVING);
 	plan_run(page + 1, 1, 4, 0);
-	core_fault(w.core, job, va_of(page), 0x400000, 7);
+	core_fault(w.core, job, va_of(page), 0x400000, 7, false);
 	assert_int_equal(present(page, page + 5), 4);
 	assert_int_equal(core_page_state(w.core, job, va_of(page + 1)), REC_STANDBY);
 	while (core_run(w.core))
@@ -516,7 +519,7 @@ static void a_wait_for_room_is_told_while_no_moment_is_right_for_a_move(void **s
 	core_observe(w.core, 2 * CAP_BYTES, 2 * CAP_BYTES, true);
 	w.now_ns += 20000000000; /* in which nobody waited */
 	core_run(w.core);
-	core_fault(w.core, job, va_of(200), 0x400000, 7);
+	core_fault(w.core, job, va_of(200), 0x400000, 7, false);
 	core_run(w.core);
 	assert_true(core_waiting(w.core));
 	assert_in_range(core_stalled_ns(w.core), 0, 1000000);
@@ -530,7 +533,7 @@ static void a_wait_for_room_is_told_while_no_moment_is_right_for_a_move(void **s
 		core_run(w.core);
 	assert_true(w.asked);
 	w.present[100] = w.asked = false;
-	core_moved(w.core, job, w.half, &w.moving, &none, &none, false);
+	core_moved(w.core, job, w.half, &w.moving, &none, &none, &none, false);
 	core_observe(w.core, 0, 0, true);
 	core_run(w.core);
 	assert_true(w.present[200]);
