@@ -145,12 +145,12 @@ static uint32_t page_of(uint64_t va)
 }
 
 static int fill(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *const *src,
-		bool guard, unsigned int *done)
+		bool *guard, unsigned int *done)
 {
 	(void)ctx;
 	(void)sp;
 	(void)src;
-	(void)guard;
+	*guard = false;
 	for (*done = 0; *done < nr; ++*done) {
 		uint32_t page = page_of(va) + *done;
 

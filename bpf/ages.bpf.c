@@ -3,7 +3,8 @@
  * Which pages of a chunk are there, and which were accessed: what the page table says, and
  * the bits that the processor sets in it. Run by the pager when it needs to know, for one
  * chunk of one process: 1.5 us, where PAGEMAP_SCAN takes 10 to 80. It only reads, without a
- * lock: an answer may be stale or wrong, and costs time then.
+ * lock: an answer may be stale or wrong, and costs time then. But for `guarded`: what it says of
+ * pages that the core itself has had guarded is believed (docs/design.md, "Unwritten pages").
  */
 #include "bpf/kernel.h"
 

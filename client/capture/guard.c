@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/capture/guard.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "client/capture/bpf_ages.h"
 #include "client/capture/fast.h"
+#include "client/capture/uffd.h"
 
 #define LOOK_NS 1000000000ULL
 
@@ -23,25 +25,54 @@ static bool machine_merges(void)
 	return run == '1';
 }
 
-bool guard_works(struct capture *cp)
+static void look(struct capture *cp)
+{
+	cp->merges = machine_merges();
+	cp->merges_ns = capture_now_ns();
+}
+
+static bool can_tell(const struct capture *cp)
 {
 	const struct bpf_ages *reader = fast_ages(cp);
-	uint64_t now;
 
-	if (!reader || !cp->has_move || !ages_tell_guarded(reader))
+	return reader && cp->has_move && ages_tell_guarded(reader);
+}
+
+bool guard_works(struct capture *cp)
+{
+	if (!can_tell(cp))
 		return false;
-	now = capture_now_ns();
-	if (!cp->merges_ns || now - cp->merges_ns > LOOK_NS) {
-		cp->merges = machine_merges();
-		cp->merges_ns = now;
-	}
+	if (!cp->merges_ns || capture_now_ns() - cp->merges_ns > LOOK_NS)
+		look(cp);
 	return !cp->merges;
 }
 
 void guard_keep(struct capture *cp, pageset *set, const pageset *guarded)
 {
-	bool works = guard_works(cp);
+	static const pageset none;
+	bool merged = !guard_works(cp); /* lately */
 
 	for (unsigned int i = 0; i < CHUNK_WORDS; i++)
-		set->w[i] &= works ? guarded->w[i] : 0;
+		set->w[i] &= guarded->w[i];
+	if (!merged && pageset_count(set))
+		look(cp);
+	if (merged || cp->merges)
+		*set = none;
+}
+
+int guard_lift(struct aspace *sp, const uint64_t *page, size_t nr)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < nr; i++) {
+		while (k < sp->nr_keep && sp->keep[k] < page[i])
+			k++;
+		if (k < sp->nr_keep && sp->keep[k] == page[i])
+			continue;
+		if (uffd_allow(sp->uffd, page[i], page[i] + PAGE_BYTES) == -EAGAIN) {
+			sp->readable = true;
+			return -EAGAIN;
+		}
+	}
+	return 0;
 }

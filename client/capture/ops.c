@@ -59,19 +59,19 @@ static int fill_from(void *ctx, space_id id, uint64_t va, unsigned int nr, const
 /* UFFDIO_COPY takes bytes in a row, and costs 1.7 us for one page, 1.0 for each of many: to
  * bring them together takes 0.1, since they were summed up a moment ago. */
 static int fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void *const *src,
-		bool guard, unsigned int *done)
+		bool *guard, unsigned int *done)
 {
 	static char row[FILL_PAGES * PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
 	unsigned int n = 1;
 
 	while (n < nr && (const char *)src[n] == (const char *)src[0] + n * PAGE_BYTES)
 		n++;
-	guard = guard && guard_works(ctx);
+	*guard = *guard && guard_works(ctx);
 	if (n == nr)
-		return fill_from(ctx, id, va, nr, src[0], guard, done);
+		return fill_from(ctx, id, va, nr, src[0], *guard, done);
 	for (unsigned int i = 0; i < nr; i++)
 		memcpy(row + i * PAGE_BYTES, src[i], PAGE_BYTES);
-	return fill_from(ctx, id, va, nr, row, guard, done);
+	return fill_from(ctx, id, va, nr, row, *guard, done);
 }
 
 static int fill_zero(void *ctx, space_id id, uint64_t va, unsigned int nr, unsigned int *done)
@@ -116,20 +116,26 @@ static int poison(void *ctx, space_id id, uint64_t va)
 /* Which pages must stay. When it can't be told, nothing of the space may move. */
 static int refresh_keep(struct aspace *sp)
 {
-	uint64_t now = capture_now_ns();
+	uint64_t now = capture_now_ns(), *page = NULL;
+	size_t nr = 0;
 	int err;
 
 	if (!sp->pid)
 		return -ESRCH;
 	if (now - sp->keep_ns < KEEP_NS)
 		return 0;
-	free(sp->keep);
-	sp->keep = NULL;
-	sp->nr_keep = 0;
-	err = proc_thread_pages(sp->pid, &sp->keep, &sp->nr_keep);
+	err = proc_thread_pages(sp->pid, &page, &nr);
 	if (!err)
-		sp->keep_ns = now;
-	return err;
+		err = guard_lift(sp, page, nr);
+	if (err) {
+		free(page);
+		return err;
+	}
+	free(sp->keep);
+	sp->keep = page;
+	sp->nr_keep = nr;
+	sp->keep_ns = now;
+	return 0;
 }
 
 /* Less those that must stay. */

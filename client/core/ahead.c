@@ -62,8 +62,6 @@ static bool expect(struct core *c, struct space *s, uint64_t va, bool write, boo
 			return true;
 		if (!has_room(c, s) || !fetch(c, ch, page_idx(va), NULL))
 			return false;
-		if (write)
-			c->frames[r->frame].writes = true;
 		break;
 	case REC_MOVING: /* it is just leaving */
 		*marker = may;
@@ -73,6 +71,8 @@ static bool expect(struct core *c, struct space *s, uint64_t va, bool write, boo
 			return true;
 		break;
 	case REC_STANDBY:
+		if (write)
+			c->frames[r->frame].writes = true;
 		if (!may)
 			return has_room(c, s) && put_in_place(c, (uint32_t)r->frame);
 		break;
@@ -80,6 +80,8 @@ static bool expect(struct core *c, struct space *s, uint64_t va, bool write, boo
 		return true;
 	}
 	*marker = may;
+	if (write)
+		c->frames[r->frame].writes = true;
 	c->frames[r->frame].marker |= may;
 	return true;
 }

@@ -23,10 +23,11 @@
 #define FILL_PAGES 64U
 
 struct capture_ops {
-	/* @src[i] are the bytes of page i of @nr, at most FILL_PAGES. @guard: if that can be done
-	 * here, a write to them is a fault (core_write_fault()) until allow(). */
+	/* @src[i] are the bytes of page i of @nr, at most FILL_PAGES. @guard, if that can be done
+	 * here: a write to them is a fault (core_write_fault()) until allow(); says afterwards
+	 * whether it is so. */
 	int (*fill)(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void *const *src,
-		    bool guard, unsigned int *done);
+		    bool *guard, unsigned int *done);
 
 	/* Fill @nr pages with private zero pages. */
 	int (*fill_zero)(void *ctx, space_id sp, uint64_t va, unsigned int nr, unsigned int *done);

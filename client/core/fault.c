@@ -260,7 +260,7 @@ unsigned int frames_install(struct core *c, const uint32_t *frame, unsigned int 
 		guard &= is_to_be_guarded(c, ch, frame[i]);
 	undo_filling(c, frame, nr);
 	c->b.capture->fill(c->b.capture_ctx, s->id, ch->va + c->frames[*frame].idx * PAGE_BYTES, nr,
-			   src, guard, &done);
+			   src, &guard, &done);
 	for (unsigned int i = 0; i < done; i++)
 		installed(c, s, ch, frame[i], guard);
 	return done;
@@ -283,7 +283,7 @@ int frame_install(struct core *c, uint32_t f)
 	if (cap_allows(c, s, tid, 1) && !s->nr_held && !chunk_moving(c, ch) &&
 	    !page_placing(c, ch, idx)) {
 		undo_filling(c, &f, 1);
-		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, &src, guard, &done);
+		err = c->b.capture->fill(c->b.capture_ctx, s->id, va, 1, &src, &guard, &done);
 	}
 	if (done) {
 		installed(c, s, ch, f, guard);
@@ -470,36 +470,46 @@ static int allow(struct core *c, struct space *s, struct chunk *ch, uint64_t va,
 	return c->b.capture->allow(c->b.capture_ctx, s->id, va, nr);
 }
 
-/* The page is guarded: its fill was (is_to_be_guarded()), or a fork shares it. */
+/* The next smaller run that may be allowed at once. */
+static unsigned int less(unsigned int nr)
+{
+	return nr > ALLOW_PAGES ? ALLOW_PAGES : 1;
+}
+
+static bool fits(const struct core_range *range, uint64_t va, unsigned int nr)
+{
+	return range && va >= range->start && va + nr * PAGE_BYTES <= range->end;
+}
+
+/* The page is guarded: its fill was (is_to_be_guarded()), or a fork shares it, or has shared
+ * others of those that are allowed with it: then it takes room. */
 static void write_try(struct core *c, struct space *s, struct chunk *ch, const struct rec *r,
 		      const struct waiting *w)
 {
 	const struct core_range *range = ranges_above(c, s, w->va);
-	bool filled = r && r->guarded; /* to write to it takes no room */
+	bool filled = r && r->guarded, takes_room = !filled || s->forked;
 	unsigned int nr = filled && ch->written ? CHUNK_PAGES : ALLOW_PAGES;
-	uint64_t va = w->va & ~(nr * PAGE_BYTES - 1);
 	int err = -EAGAIN;
 
 	if (filled)
 		ch->written = WRITTEN;
-	if (!range || va < range->start || va + nr * PAGE_BYTES > range->end ||
-	    (!filled && !cap_allows(c, s, w->tid, nr))) {
-		va = w->va & PAGE_MASK;
-		nr = 1;
-	}
-	if (!s->nr_held && (filled || cap_allows(c, s, w->tid, nr)))
-		err = allow(c, s, ch, va, nr);
-	if (err == -ENOENT && nr > 1) { /* over two mappings */
-		va = w->va & PAGE_MASK;
-		nr = 1;
-		err = allow(c, s, ch, va, nr);
+	for (;; nr = less(nr)) {
+		uint64_t va = w->va & ~(nr * PAGE_BYTES - 1);
+
+		if (nr > 1 &&
+		    (!fits(range, va, nr) || (takes_room && !cap_allows(c, s, w->tid, nr))))
+			continue;
+		if (!s->nr_held && (!takes_room || cap_allows(c, s, w->tid, nr)))
+			err = allow(c, s, ch, va, nr);
+		if (err != -ENOENT || nr == 1) /* else over two mappings */
+			break;
 	}
 	if (err) {
 		not_filled(c, w, err);
 		return;
 	}
 	/* At most: those that are missing or not shared take no room. */
-	if (!filled)
+	if (takes_room)
 		c->st->local_anon += (int64_t)(nr * PAGE_BYTES);
 	answered(c, s, w->since_ns, &c->st->stats.faults_write);
 }

@@ -124,6 +124,7 @@ struct space {
 	uint32_t nr_ranges, max_ranges;
 	uint8_t agent; /* enum agent_status */
 	bool gone;
+	bool forked;	  /* once: it may share pages */
 	bool let_through; /* single pages, whatever the cap says */
 	bool populating;
 	bool quiescing, quiesce_stale;

@@ -540,6 +540,7 @@ void core_forked(struct core *c, space_id parent_id, space_id child_id)
 	if (parent && !parent->gone) {
 		take_all_in(c, parent);
 		forget_guarded(c, parent);
+		parent->forked = true;
 	}
 	c->st->stats.events_fork++;
 	assert(!space_find(c, child_id));
@@ -547,6 +548,7 @@ void core_forked(struct core *c, space_id parent_id, space_id child_id)
 	if (!child || !parent || parent->gone || !inherit_ranges(c, parent, child))
 		return;
 	child->sweeping = child->nr_ranges > 0;
+	child->forked = true;
 	has = doubts_forked(c, parent, child);
 	for (ref r = parent->chunks; r.v; r = ((struct chunk *)at(c, r))->sib_next)
 		if (!inherit_chunk(c, child, at(c, r)))

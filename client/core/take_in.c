@@ -61,26 +61,19 @@ static void take_in(struct core *c, struct chunk *ch, struct half *half, unsigne
 	rec_set(c, ch, idx, REC_STANDBY);
 }
 
-/* The page was guarded when it left, so the store has it. */
+/* The page was guarded when it left: the store alone has it. What it has is believed when it
+ * comes from there, and its sum is right. */
 static void take_known(struct core *c, struct chunk *ch, unsigned int idx)
 {
 	struct rec *r = chunk_rec(c, ch, idx);
-	uint32_t i = (uint32_t)r->frame;
 
 	c->st->stats.pages_moved++;
 	c->st->stats.pages_clean_elided++;
 	c->st->stats.pages_known++;
 	chunk_space(c, ch)->stats.pages_moved++;
-	if (!c->b.store->ops->page) { /* it did when the page was filled */
-		frame_put(c, i);
-		r->frame = 0;
-		rec_set(c, ch, idx, REC_REMOTE);
-		return;
-	}
-	slot_to_frame(r, &c->frames[i]);
-	c->frames[i].lent = true;
-	frame_clean_push(c, i);
-	rec_set(c, ch, idx, REC_STANDBY);
+	frame_put(c, (uint32_t)r->frame);
+	r->frame = 0;
+	rec_set(c, ch, idx, REC_REMOTE);
 }
 
 /* The first @max members of @from. */

@@ -171,13 +171,14 @@ uint64_t doubts_forked(struct core *c, struct space *parent, struct space *child
 		const void *src = frame_page(c, i);
 		struct chunk *ch = at(c, c->frames[i].chunk);
 		unsigned int done = 0;
+		bool guard = false;
 		int err;
 
 		if (!is_in_doubt(c, i) || chunk_space(c, ch) != parent ||
 		    !ranges_has(c, child, va_of(c, i)))
 			continue;
 		undo_never();
-		err = c->b.capture->fill(c->b.capture_ctx, child->id, va_of(c, i), 1, &src, false,
+		err = c->b.capture->fill(c->b.capture_ctx, child->id, va_of(c, i), 1, &src, &guard,
 					 &done);
 		if (!done && err != -EEXIST && err != -ESRCH)
 			core_lost(c, LOSS_SPACE, parent->id, va_of(c, i), err);

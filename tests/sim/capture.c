@@ -66,7 +66,7 @@ static void filling(struct sim *w, unsigned int s, uint64_t va, unsigned int nr)
 }
 
 static int sim_fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const void *const *src,
-		    bool guard, unsigned int *done)
+		    bool *guard, unsigned int *done)
 {
 	struct sim *w = ctx;
 	unsigned int s, i;
@@ -74,7 +74,7 @@ static int sim_fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const 
 
 	sim_space_of(w, id, &s);
 	filling(w, s, va, nr);
-	guard &= sim_pct(w, w->cfg.guard_pct);
+	*guard = *guard && sim_pct(w, w->cfg.guard_pct);
 	for (*done = 0; *done < nr; ++*done) {
 		uint64_t value;
 
@@ -83,7 +83,7 @@ static int sim_fill(void *ctx, space_id id, uint64_t va, unsigned int nr, const 
 		err = fill_one(w, s, va + *done * PAGE_BYTES, value);
 		if (err)
 			break;
-		if (guard && !page_at(w, va + *done * PAGE_BYTES, &i))
+		if (*guard && !page_at(w, va + *done * PAGE_BYTES, &i))
 			model_guard(&w->m, s, i);
 	}
 	w->fills += *done;

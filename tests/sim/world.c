@@ -146,7 +146,7 @@ void sim_choose_config(struct sim *w)
 	c->guard_pct = ONE_OF(w, 0, 50, 100, 100);
 	c->guard_shared = sim_pct(w, 50);
 	c->writes_pct = ONE_OF(w, 0, 0, 30);
-	c->merge_rare = ONE_OF(w, 0, 0, 0, 100);
+	c->merge_rare = ONE_OF(w, 0, 0, 5, 50);
 	c->pressed_pct = ONE_OF(w, 0, 20, 90);
 	c->join_rare = c->lends ? ONE_OF(w, 0, 0, 100, 1000) : 0;
 	c->elastic = sim_pct(w, 30);
