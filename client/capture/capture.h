@@ -57,6 +57,7 @@ struct aspace {
 	bool asked;	    /* the injector has a request for it */
 	bool readable;	    /* messages may be waiting */
 	bool dead;
+	bool guards;	  /* some of its pages were filled guarded (guard.h) */
 	bool unproven;	  /* forked: its agent waits until its ranges are looked up */
 	space_id heir_of; /* forked off this one, which had no quiet moment since */
 	bool unsettled;	  /* events were read since no call was under way */

@@ -64,6 +64,8 @@ int guard_lift(struct aspace *sp, const uint64_t *page, size_t nr)
 {
 	size_t k = 0;
 
+	if (!sp->guards)
+		return 0;
 	for (size_t i = 0; i < nr; i++) {
 		while (k < sp->nr_keep && sp->keep[k] < page[i])
 			k++;

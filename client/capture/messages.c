@@ -23,6 +23,7 @@ static void forked(struct capture *cp, struct aspace *parent, int uffd)
 	}
 	core_forked(cp->core, parent->id, child->id);
 	child->heir_of = parent->id;
+	child->guards = parent->guards;
 	aspace_guard_shared(cp, parent, parent->pid);
 	aspace_guard_shared(cp, child, parent->pid);
 }

@@ -49,6 +49,7 @@ static int fill_from(void *ctx, space_id id, uint64_t va, unsigned int nr, const
 		err = uffd_fill(sp->uffd, va, 1, src, guard, done);
 	if (err == -EAGAIN && !*done)
 		sp->readable = true;
+	sp->guards |= guard;
 	if (*done) {
 		fast_answered(ctx, id, va, *done);
 		fast_note(ctx, id, va);

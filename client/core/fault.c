@@ -183,7 +183,7 @@ bool is_to_be_guarded(const struct core *c, const struct chunk *ch, uint32_t f)
 	const struct frame *fr = &c->frames[f];
 
 	return c->b.store->ops->page && fr->state == FRAME_CLEAN && !fr->writes && !ch->written &&
-	       !slots_scarce(c);
+	       !chunk_space(c, ch)->forked && !slots_scarce(c);
 }
 
 /* The page is in the job again: keep the store's copy for as long as slots
@@ -481,13 +481,13 @@ static bool fits(const struct core_range *range, uint64_t va, unsigned int nr)
 	return range && va >= range->start && va + nr * PAGE_BYTES <= range->end;
 }
 
-/* The page is guarded: its fill was (is_to_be_guarded()), or a fork shares it, or has shared
- * others of those that are allowed with it: then it takes room. */
+/* The page is guarded: its fill was (is_to_be_guarded()), or a fork shares it, and then to write
+ * to it takes room. */
 static void write_try(struct core *c, struct space *s, struct chunk *ch, const struct rec *r,
 		      const struct waiting *w)
 {
 	const struct core_range *range = ranges_above(c, s, w->va);
-	bool filled = r && r->guarded, takes_room = !filled || s->forked;
+	bool filled = r && r->guarded;
 	unsigned int nr = filled && ch->written ? CHUNK_PAGES : ALLOW_PAGES;
 	int err = -EAGAIN;
 
@@ -496,10 +496,9 @@ static void write_try(struct core *c, struct space *s, struct chunk *ch, const s
 	for (;; nr = less(nr)) {
 		uint64_t va = w->va & ~(nr * PAGE_BYTES - 1);
 
-		if (nr > 1 &&
-		    (!fits(range, va, nr) || (takes_room && !cap_allows(c, s, w->tid, nr))))
+		if (nr > 1 && (!fits(range, va, nr) || (!filled && !cap_allows(c, s, w->tid, nr))))
 			continue;
-		if (!s->nr_held && (!takes_room || cap_allows(c, s, w->tid, nr)))
+		if (!s->nr_held && (filled || cap_allows(c, s, w->tid, nr)))
 			err = allow(c, s, ch, va, nr);
 		if (err != -ENOENT || nr == 1) /* else over two mappings */
 			break;
@@ -509,7 +508,7 @@ static void write_try(struct core *c, struct space *s, struct chunk *ch, const s
 		return;
 	}
 	/* At most: those that are missing or not shared take no room. */
-	if (takes_room)
+	if (!filled)
 		c->st->local_anon += (int64_t)(nr * PAGE_BYTES);
 	answered(c, s, w->since_ns, &c->st->stats.faults_write);
 }

@@ -382,7 +382,8 @@ void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx
 /*
  * What is filled as the store lends it is guarded: until the job writes to it, which is told,
  * it may leave again without being copied. To be told costs what to copy thirty pages does: so
- * not what is fetched for a write, nor where what was guarded has been written to.
+ * not what is fetched for a write, nor where what was guarded has been written to; nor where
+ * other pages, which are allowed with it, may be shared by a fork.
  */
 bool is_to_be_guarded(const struct core *c, const struct chunk *ch, uint32_t f);
 
