@@ -18,7 +18,7 @@ JOB_MIB, LOCAL_MIB, REMOTE_MIB = 32, 16, 128
 JOB_MS = 9000  # of emulated time: a second here is about a twentieth of one
 TIMEOUT_S = 150
 DEAF_S = 2
-PAUSE_S = 5  # rxe tries for a second, by a timer that may be late in emulation
+PAUSE_S = 8  # rxe tries for a second, by a timer that may be late in emulation: 6, once
 
 
 def sh(*command):
