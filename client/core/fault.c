@@ -67,7 +67,7 @@ void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx
 	chunk_queue(c, ch, false);
 }
 
-static void answered(struct core *c, struct space *s, uint64_t since_ns, uint64_t *kind)
+void fault_answered(struct core *c, struct space *s, uint64_t since_ns, uint64_t *kind)
 {
 	struct state *st = c->st;
 	uint64_t ns = now_ns(c) - since_ns;
@@ -97,7 +97,7 @@ static void refused(struct core *c, const struct waiting *w, int err)
 		fault_wait(c, w);
 }
 
-static void not_filled(struct core *c, const struct waiting *w, int err)
+void fault_not_filled(struct core *c, const struct waiting *w, int err)
 {
 	switch (err) {
 	case -EEXIST: /* somebody else's fault brought it */
@@ -150,10 +150,10 @@ static void fill_zeros(struct core *c, struct space *s, struct chunk *ch, const 
 			ranges_add(c, s, va, va + done * PAGE_BYTES);
 		page_filled(c, s, ch, page_idx(va), done, WAY_NEW);
 		c->st->stats.pages_zero_ahead += done - 1;
-		answered(c, s, w->since_ns, &c->st->stats.faults_zero);
+		fault_answered(c, s, w->since_ns, &c->st->stats.faults_zero);
 		return;
 	}
-	not_filled(c, w, err);
+	fault_not_filled(c, w, err);
 	chunk_tidy(c, ch);
 }
 
@@ -168,23 +168,15 @@ static void fault_resident(struct core *c, struct space *s, struct chunk *ch,
 	if (cap_allows(c, s, w->tid, 1))
 		err = c->b.capture->fill_zero(c->b.capture_ctx, s->id, w->va & PAGE_MASK, 1, &done);
 	if (!done) {
-		not_filled(c, w, err);
+		fault_not_filled(c, w, err);
 		return;
 	}
 	rec_drop(c, ch, idx);
 	page_filled(c, s, ch, idx, 1, WAY_NEW);
-	answered(c, s, w->since_ns, &c->st->stats.faults_zero);
+	fault_answered(c, s, w->since_ns, &c->st->stats.faults_zero);
 }
 
 /* ---- pages that left ---- */
-
-bool is_to_be_guarded(const struct core *c, const struct chunk *ch, uint32_t f)
-{
-	const struct frame *fr = &c->frames[f];
-
-	return c->b.store->ops->page && fr->state == FRAME_CLEAN && !fr->writes && !ch->written &&
-	       !chunk_space(c, ch)->forked && !slots_scarce(c);
-}
 
 /* The page is in the job again: keep the store's copy for as long as slots
  * are plenty, so that a page that stays clean need not be written again. */
@@ -225,8 +217,8 @@ static void installed(struct core *c, struct space *s, struct chunk *ch, uint32_
 	settle_resident(c, ch, idx, f, guarded);
 	page_filled(c, s, ch, idx, 1, way);
 	if (waited)
-		answered(c, s, since_ns,
-			 soft ? &c->st->stats.faults_soft : &c->st->stats.faults_remote);
+		fault_answered(c, s, since_ns,
+			       soft ? &c->st->stats.faults_soft : &c->st->stats.faults_remote);
 }
 
 void page_placed(struct core *c, struct space *s, struct chunk *ch, unsigned int idx)
@@ -438,79 +430,6 @@ static void fault_known(struct core *c, struct space *s, struct chunk *ch, struc
 	default:
 		assert(r->state != REC_NONE);
 	}
-}
-
-/* Pages that may be written to at once, when one is. */
-#define ALLOW_PAGES 64U
-
-/*
- * Of these pages, what was guarded by its fill will be no longer. Commits before the job can
- * write: whoever takes over must not take them for what the store has.
- */
-static void unguard(struct core *c, struct chunk *ch, unsigned int idx, unsigned int nr)
-{
-	bool any = false;
-
-	for (unsigned int i = idx; i < idx + nr; i++) {
-		struct rec *r = chunk_rec(c, ch, i);
-
-		if (!r->guarded)
-			continue;
-		r->guarded = 0;
-		any = true;
-	}
-	if (any)
-		core_commit(c);
-}
-
-static int allow(struct core *c, struct space *s, struct chunk *ch, uint64_t va, unsigned int nr)
-{
-	if (ch && ch->table.v)
-		unguard(c, ch, page_idx(va), nr);
-	return c->b.capture->allow(c->b.capture_ctx, s->id, va, nr);
-}
-
-/* The next smaller run that may be allowed at once. */
-static unsigned int less(unsigned int nr)
-{
-	return nr > ALLOW_PAGES ? ALLOW_PAGES : 1;
-}
-
-static bool fits(const struct core_range *range, uint64_t va, unsigned int nr)
-{
-	return range && va >= range->start && va + nr * PAGE_BYTES <= range->end;
-}
-
-/* The page is guarded: its fill was (is_to_be_guarded()), or a fork shares it, and then to write
- * to it takes room. */
-static void write_try(struct core *c, struct space *s, struct chunk *ch, const struct rec *r,
-		      const struct waiting *w)
-{
-	const struct core_range *range = ranges_above(c, s, w->va);
-	bool filled = r && r->guarded;
-	unsigned int nr = filled && ch->written ? CHUNK_PAGES : ALLOW_PAGES;
-	int err = -EAGAIN;
-
-	if (filled)
-		ch->written = WRITTEN;
-	for (;; nr = less(nr)) {
-		uint64_t va = w->va & ~(nr * PAGE_BYTES - 1);
-
-		if (nr > 1 && (!fits(range, va, nr) || (!filled && !cap_allows(c, s, w->tid, nr))))
-			continue;
-		if (!s->nr_held && (filled || cap_allows(c, s, w->tid, nr)))
-			err = allow(c, s, ch, va, nr);
-		if (err != -ENOENT || nr == 1) /* else over two mappings */
-			break;
-	}
-	if (err) {
-		not_filled(c, w, err);
-		return;
-	}
-	/* At most: those that are missing or not shared take no room. */
-	if (!filled)
-		c->st->local_anon += (int64_t)(nr * PAGE_BYTES);
-	answered(c, s, w->since_ns, &c->st->stats.faults_write);
 }
 
 static void fault_try(struct core *c, const struct waiting *w)

@@ -355,6 +355,7 @@ void chunk_unremove(struct core *c, struct chunk *ch, unsigned idx, unsigned nr)
 
 /* ---- space.c ---- */
 struct space *space_find(const struct core *c, space_id id);
+struct space *space_make(struct core *c, space_id id); /* NULL: no memory */
 struct space *space_first(const struct core *c);
 struct space *space_next(const struct core *c, const struct space *s);
 bool space_busy(const struct space *s);	  /* the agent is at work, or a half is in use */
@@ -379,14 +380,6 @@ bool cap_allows(const struct core *c, const struct space *s, uint32_t tid, uint6
 void page_filled(struct core *c, struct space *s, struct chunk *ch, unsigned idx, unsigned nr,
 		 enum policy_way way);
 
-/*
- * What is filled as the store lends it is guarded: until the job writes to it, which is told,
- * it may leave again without being copied. To be told costs what to copy thirty pages does: so
- * not what is fetched for a write, nor where what was guarded has been written to; nor where
- * other pages, which are allowed with it, may be shared by a fork.
- */
-bool is_to_be_guarded(const struct core *c, const struct chunk *ch, uint32_t f);
-
 /* Put the frame's bytes into the page it belongs to. 0: they are there. -EEXIST: the
  * job has newer ones, and the record is gone. Else why not, and they stay here. The
  * chunk may be freed. */
@@ -402,6 +395,26 @@ void page_placed(struct core *c, struct space *s, struct chunk *ch, unsigned int
 /* Have a page read that is at the store; for @w, or ahead of any fault. False:
  * not now. */
 bool fetch(struct core *c, struct chunk *ch, unsigned int idx, const struct waiting *w);
+
+/* It was answered as @kind counts, a counter of the core's, @since_ns it was heard of. */
+void fault_answered(struct core *c, struct space *s, uint64_t since_ns, uint64_t *kind);
+
+/* Nothing was filled, or allowed, for @err: who waits is woken, or is tried again. */
+void fault_not_filled(struct core *c, const struct waiting *w, int err);
+
+/* ---- guarded.c: pages whose writes are told of ---- */
+
+/*
+ * What is filled as the store lends it is guarded: until the job writes to it, which is told,
+ * it may leave again without being copied. To be told costs what to copy thirty pages does: so
+ * not what is fetched for a write, nor where what was guarded has been written to; nor where
+ * other pages, which are allowed with it, may be shared by a fork.
+ */
+bool is_to_be_guarded(const struct core *c, const struct chunk *ch, uint32_t f);
+
+/* Somebody waits to write to a page that is there and guarded; @ch, @r: its, or NULL. */
+void write_try(struct core *c, struct space *s, struct chunk *ch, const struct rec *r,
+	       const struct waiting *w);
 
 /* ---- place.c: put in place by the agent ---- */
 bool chunk_placing(const struct core *c, const struct chunk *ch);
