@@ -163,7 +163,9 @@ static int fill(void *ctx, space_id sp, uint64_t va, unsigned int nr, const void
 
 static int fill_zero(void *ctx, space_id sp, uint64_t va, unsigned int nr, unsigned int *done)
 {
-	return fill(ctx, sp, va, nr, NULL, done);
+	bool guard;
+
+	return fill(ctx, sp, va, nr, NULL, &guard, done);
 }
 
 static void wake(void *ctx, space_id sp, uint64_t va, unsigned int nr)
