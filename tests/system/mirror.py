@@ -50,7 +50,7 @@ def kill(args):
 
 def restart(args):
     with TcpServer(args.rmem, 512 * MIB) as a, TcpServer(args.rmem, 512 * MIB) as b, \
-            Job(args, a, b, 6000) as job:
+            Job(args, a, b, 30000) as job:
         time.sleep(1)
         a.proc.kill()
         a.proc.wait()
@@ -59,6 +59,8 @@ def restart(args):
             job.wait_for_words(f"{a.spec} is whole again", 20)
             b.proc.kill()
             job.wait_for_words(f"{b.spec} is lost", 2)
+            time.sleep(1)
+            job.proc.send_signal(signal.SIGTERM)
             return job.ends_right()
 
 

@@ -64,9 +64,15 @@ def separation(rmem, jobs):
         pager, job, agents = wait_managed(run)
         bad = [x for x in links(job) if "userfaultfd" in x or "rmem" in x or "socket" in x]
         check(not bad, f"the job holds {bad}")
+        looked_at = 0
         for agent in agents:
-            held = [x for x in links(agent) if x.startswith("/") and "userfaultfd" not in x]
+            try:
+                held = [x for x in links(agent) if x.startswith("/") and "userfaultfd" not in x]
+            except FileNotFoundError:
+                continue  # that of a process which has ended since
             check(not held, f"the agent holds files of the job: {held}")
+            looked_at += 1
+        check(looked_at > 0, "no agent is left")
         status = read(f"/proc/{pager}/status").decode()
         locked = int(status.split("VmLck:")[1].split()[0])
         check(locked > 0, "the pager's memory is not locked")
