@@ -208,9 +208,14 @@ int shm_session_check(const struct shm_session *s)
 
 	if (n == -EAGAIN)
 		return 0;
-	if (n > 0 && wire_decode(buf, (size_t)n, &m) == 0 && m.type == WIRE_ERROR)
+	if (n == -EPIPE)
+		return err_set(-EPIPE, "%s is gone, and the pages with it", s->server);
+	if (n < 0)
+		return err_set(-EPIPE, "%s can't be heard any more: %s", s->server,
+			       strerror((int)-n));
+	if (wire_decode(buf, (size_t)n, &m) == 0 && m.type == WIRE_ERROR)
 		return err_set(-EPIPE, "%s ended the lease: %s", s->server, m.error.text);
-	return err_set(-EPIPE, "%s is gone, and the pages with it", s->server);
+	return err_set(-EPIPE, "%s says what nobody asked for: is it an rmemd?", s->server);
 }
 
 void shm_session_close(struct shm_session *s)
