@@ -142,6 +142,16 @@ static int open_eviction(struct pager *p)
 	return pins_load(&cp->pins);
 }
 
+/* Forgotten first: killed in between, the next one would close what has that number by then. */
+static void close_kept(int *kept)
+{
+	int fd = *kept;
+
+	__atomic_store_n(kept, -1, __ATOMIC_SEQ_CST);
+	if (fd >= 0)
+		close(fd);
+}
+
 static int open_capture(struct pager *p)
 {
 	struct capture *cp = &p->capture;
@@ -153,7 +163,7 @@ static int open_capture(struct pager *p)
 	cp->journal = (struct journal *)((char *)p->args->header + RUN_JOURNAL_OFF);
 	cp->kept = &p->kept->capture;
 	if (p->args->takeover)
-		close(cp->kept->epoll_fd);
+		close_kept(&cp->kept->epoll_fd);
 	else /* agents have it */
 		cp->kept->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	cp->kept->epoll_fd = cp->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -166,8 +176,6 @@ static int open_capture(struct pager *p)
 	cp->skip[1] = h->server_pid;
 	cp->skip[2] = h->exporter_pid;
 	cp->skip[3] = h->injector_pid; /* 0: not begun */
-	cp->skip[4] = h->spare_pid[0];
-	cp->skip[5] = h->spare_pid[1];
 	cp->zeros = mmap(NULL, CHUNK_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (cp->epoll_fd < 0 || cp->done_fd < 0 || cp->loadavg_fd < 0 || cp->zeros == MAP_FAILED)
 		return err_set(-errno, "the pager can't start: %s", strerror(errno));

@@ -93,7 +93,7 @@ struct run_join {
 struct run_header {
 	uint64_t magic;
 	uint32_t version;					/* RUN_VERSION */
-	int32_t supervisor_pid, pager_pid, job_pid, server_pid; /* 0: none */
+	int32_t supervisor_pid, pager_pid, job_pid, server_pid; /* 0: none; pager_pid is a futex */
 	int32_t exporter_pid;
 	int32_t injector_pid;
 	int32_t spare_pid[RUN_SPARES];	    /* one becomes the pager when that dies; 0: none */
@@ -204,9 +204,8 @@ struct pager_args {
 	int supervisor_pidfd;
 	int private_server_fd; /* connected socket, or -1 */
 	int dev_userfaultfd;
-	int turn_fd[RUN_SPARES]; /* readable when a spare's turn has come */
-	unsigned int spare;	 /* which of them this is */
-	bool takeover;		 /* of what a dead pager has left */
+	unsigned int spare; /* which of them this is */
+	bool takeover;	    /* of what a dead pager has left */
 };
 
 /* The pager's whole life; returns its exit status. Runs in its own process

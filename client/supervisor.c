@@ -76,10 +76,13 @@ void supervisor_fail(struct supervisor *s, int status, const char *fmt, ...)
 	va_end(ap);
 }
 
-struct jobtree supervisor_tree(const struct supervisor *s)
+struct jobtree supervisor_tree(struct supervisor *s)
 {
-	struct jobtree t = {.root = getpid(), .skip = s->skip, .nr_skip = s->nr_skip};
+	struct jobtree t = {.root = getpid()};
 
+	spares_skip(s);
+	t.skip = s->skip;
+	t.nr_skip = s->nr_skip;
 	if (s->cfg->attach_pid) {
 		t.root = s->cfg->attach_pid;
 		t.with_root = true;
@@ -131,6 +134,25 @@ static void injector_died(struct supervisor *s)
 		s->injector_lost = true;
 }
 
+static const char *how_ended(char *buf, size_t bytes, const char *who, int status)
+{
+	if (WIFSIGNALED(status))
+		snprintf(buf, bytes, "%s was killed by signal %d", who, WTERMSIG(status));
+	else
+		snprintf(buf, bytes, "%s ended with status %d", who, WEXITSTATUS(status));
+	return buf;
+}
+
+/* What becomes of the job the pager says, which finds its pages gone. */
+static void server_died(struct supervisor *s, int status)
+{
+	char how[64];
+
+	s->server_pid = 0;
+	if (s->phase == PHASE_RUNNING)
+		print_line("%s", how_ended(how, sizeof(how), "the private rmemd", status));
+}
+
 void supervisor_reap(struct supervisor *s)
 {
 	int status;
@@ -142,7 +164,7 @@ void supervisor_reap(struct supervisor *s)
 			continue;
 		skip_del(s, pid);
 		if (pid == s->server_pid)
-			s->server_pid = 0;
+			server_died(s, status);
 		if (pid == s->exporter_pid) {
 			s->exporter_pid = 0;
 			print_line("metrics are no longer served: their process has ended");
@@ -280,7 +302,6 @@ static int supervisor_open(struct supervisor *s)
 	if (!err)
 		err = pager_start(s);
 	supervisor_skip(s, s->pager_pid);
-	spares_skip(s);
 	print_open(); /* a thread: only after the pager was cloned */
 	return err;
 }
@@ -289,17 +310,13 @@ static int supervisor_open(struct supervisor *s)
 
 static void pager_died(struct supervisor *s)
 {
-	int st = s->pager_status;
 	const char *why_not;
 	char how[64], why[160];
 
 	pager_read(s); /* its last words */
 	if (s->failed || s->pager_finished)
 		return;
-	if (WIFSIGNALED(st))
-		snprintf(how, sizeof(how), "the pager was killed by signal %d", WTERMSIG(st));
-	else
-		snprintf(how, sizeof(how), "the pager ended with status %d", WEXITSTATUS(st));
+	how_ended(how, sizeof(how), "the pager", s->pager_status);
 	if (s->phase == PHASE_STARTING) {
 		supervisor_fail(s, RUN_EXIT_FAILED, "%s", how);
 		return;

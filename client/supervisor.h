@@ -87,7 +87,7 @@ void supervisor_lost(struct supervisor *s, const char *why);
 /* A child that is not the job's. */
 void supervisor_skip(struct supervisor *s, pid_t pid);
 
-struct jobtree supervisor_tree(const struct supervisor *s);
+struct jobtree supervisor_tree(struct supervisor *s);
 void supervisor_reap(struct supervisor *s);
 
 /* One line for --json-status-fd; takes @obj (NULL: out of memory, nothing is said). */
@@ -99,8 +99,8 @@ void pager_read(struct supervisor *s); /* its messages */
 void pager_end(struct supervisor *s);
 /* The pager has died, as @how says: the spare goes on in its place. False: why not. */
 bool pager_replace(struct supervisor *s, const char *how, const char **why_not);
-/* Nobody waits for its turn any more, nor is asked for an agent. */
 void spares_skip(struct supervisor *s); /* as supervisor_skip() */
+/* Nobody waits for its turn any more, nor is asked for an agent. */
 void pager_helpers_end(struct supervisor *s);
 
 /* supervisor_server.c: the private memory server */

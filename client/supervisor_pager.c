@@ -6,12 +6,12 @@
  * own.
  */
 #include <errno.h>
-#include <poll.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -44,34 +44,67 @@ static int pager_entry(void *arg)
 
 static int spare_entry(void *arg);
 
-/* One that was killed may have left its turn unread: two pagers would be none. */
+/*
+ * A place among the spares is had by whoever says so first: its maker may be killed before it can
+ * say whom it has made, and the next one then makes another.
+ */
+static bool claim(struct run_header *h, unsigned int i, pid_t pid)
+{
+	int32_t was = 0;
+
+	return __atomic_compare_exchange_n(&h->spare_pid[i], &was, pid, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_SEQ_CST) ||
+	       was == pid;
+}
+
+static void give_place_up(struct run_header *h, unsigned int i, pid_t pid)
+{
+	int32_t was = pid;
+
+	__atomic_compare_exchange_n(&h->spare_pid[i], &was, 0, false, __ATOMIC_SEQ_CST,
+				    __ATOMIC_SEQ_CST);
+}
+
+/* Both say it: who sees only the maker's processes must not take a spare for one of the job. */
 static pid_t spawn_spare(unsigned int i, int flags)
 {
-	struct pollfd p = {.fd = start.turn_fd[i], .events = POLLIN};
-	uint64_t turn;
 	pid_t pid;
 
-	if (poll(&p, 1, 0) > 0 && read(p.fd, &turn, sizeof(turn)) < 0)
-		return -errno;
 	start.spare = i;
 	pid = spawn_beside(spare_entry, &start, flags);
-	start.header->spare_pid[i] = pid > 0 ? pid : 0;
+	if (pid > 0 && claim(start.header, i, pid) && kill(pid, 0)) /* it is dead, and waited for */
+		give_place_up(start.header, i, pid);
 	return pid;
+}
+
+/* Whom the header names is the pager, and nobody else: two would be none. */
+static void await_turn(const struct run_header *h)
+{
+	int32_t self = getpid(), named;
+
+	while ((named = __atomic_load_n(&h->pager_pid, __ATOMIC_SEQ_CST)) != self)
+		syscall(SYS_futex, &h->pager_pid, FUTEX_WAIT, named, NULL, NULL, 0);
+}
+
+static void name_pager(struct run_header *h, pid_t pid)
+{
+	__atomic_store_n(&h->pager_pid, pid, __ATOMIC_SEQ_CST);
+	syscall(SYS_futex, &h->pager_pid, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
 /* Waits for its turn, and is the pager from then on. */
 static int spare_entry(void *arg)
 {
 	struct pager_args *args = arg;
-	uint64_t turn;
 
 	setsid();
 	prctl(PR_SET_NAME, "rmem-spare");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != args->header->supervisor_pid) /* it has died already */
 		_exit(EXIT_FAILURE);
-	if (read(args->turn_fd[args->spare], &turn, sizeof(turn)) != (ssize_t)sizeof(turn))
+	if (!claim(args->header, args->spare, getpid()))
 		_exit(EXIT_FAILURE);
+	await_turn(args->header);
 	for (unsigned int i = 0; i < RUN_SPARES; i++)
 		if (!args->header->spare_pid[i])
 			spawn_spare(i, CLONE_PARENT);
@@ -93,11 +126,6 @@ int pager_start(struct supervisor *s)
 		.private_server_fd = s->server_sock,
 		.dev_userfaultfd = s->dev_fd,
 	};
-	for (unsigned int i = 0; i < RUN_SPARES; i++) {
-		start.turn_fd[i] = eventfd(0, EFD_CLOEXEC);
-		if (start.turn_fd[i] < 0)
-			return err_set(-errno, "eventfd: %s", strerror(errno));
-	}
 	for (unsigned int i = 0; i < RUN_SPARES && pid >= 0; i++)
 		pid = spawn_spare(i, 0);
 	if (pid >= 0)
@@ -116,9 +144,14 @@ int pager_start(struct supervisor *s)
 
 static int32_t *find_spare(const struct supervisor *s)
 {
-	for (unsigned int i = 0; i < RUN_SPARES; i++)
-		if (s->header->spare_pid[i] > 0)
-			return &s->header->spare_pid[i];
+	for (unsigned int i = 0; i < RUN_SPARES; i++) {
+		int32_t *at = &s->header->spare_pid[i], pid = *at;
+
+		if (pid > 0 && !kill(pid, 0))
+			return at;
+		if (pid > 0) /* nobody was left to take it back */
+			give_place_up(s->header, i, pid);
+	}
 	return NULL;
 }
 
@@ -138,20 +171,19 @@ static const char *why_no_takeover(struct supervisor *s, int status)
 
 bool pager_replace(struct supervisor *s, const char *how, const char **why_not)
 {
-	uint64_t turn = 1;
 	int32_t *spare;
 
 	*why_not = why_no_takeover(s, s->pager_status);
 	if (*why_not)
 		return false;
 	spare = find_spare(s);
-	s->pager_pid = s->header->pager_pid = *spare;
+	s->pager_pid = *spare;
 	*spare = 0;
 	s->header->takeovers++;
 	s->pager_lost_ms = supervisor_now_ms();
 	print_line("%s: another takes over", how);
-	return write(start.turn_fd[spare - s->header->spare_pid], &turn, sizeof(turn)) ==
-	       (ssize_t)sizeof(turn);
+	name_pager(s->header, s->pager_pid);
+	return true;
 }
 
 void pager_helpers_end(struct supervisor *s)
@@ -182,7 +214,6 @@ static void on_takeover(struct supervisor *s)
 {
 	uint64_t took_ms = s->pager_ready_ms - s->pager_lost_ms;
 
-	spares_skip(s);
 	print_line("the new pager goes on after %lu ms", (unsigned long)took_ms);
 	supervisor_event(s, json_pack("{s:s, s:i, s:I}", "event", "takeover", "pager_pid",
 				      (int)s->pager_pid, "ms", (json_int_t)took_ms));

@@ -190,7 +190,7 @@ struct capture {
 	int loadavg_fd;
 	pid_t root_pid; /* the supervisor (or the attached process): its descendants are the job */
 	bool root_counts;
-	pid_t skip[6]; /* pager, private server ...: never the job's */
+	pid_t skip[4]; /* pager, private server ...: never the job's */
 	uint64_t cap_bytes;
 	struct aspace *spaces;
 	unsigned int nr_bounces; /* whose bounce buffer may have memory */

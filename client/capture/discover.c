@@ -28,8 +28,11 @@ static bool is_agent(const struct capture *cp, pid_t pid)
 	return false;
 }
 
-static bool is_skipped(const struct capture *cp, pid_t pid)
+bool process_is_rmems(const struct capture *cp, pid_t pid)
 {
+	for (unsigned int i = 0; i < RUN_SPARES; i++)
+		if (cp->header->spare_pid[i] == pid)
+			return true;
 	for (size_t i = 0; i < sizeof(cp->skip) / sizeof(cp->skip[0]); i++)
 		if (cp->skip[i] == pid)
 			return true;
@@ -39,7 +42,7 @@ static bool is_skipped(const struct capture *cp, pid_t pid)
 /* Is it the job's: below the root, and not below one of ours? */
 static bool is_jobs(const struct capture *cp, pid_t pid, pid_t ppid)
 {
-	if (is_skipped(cp, pid))
+	if (process_is_rmems(cp, pid))
 		return false;
 	if (pid == cp->root_pid)
 		return cp->root_counts;

@@ -2,6 +2,7 @@
 """What the system tests share: starting rmem, watching it from outside, and
 looking for what it left behind. Python 3 standard library only."""
 
+import collections
 import ctypes
 import json
 import os
@@ -146,6 +147,9 @@ def names_left():
     return out
 
 
+Pids = collections.namedtuple("Pids", "supervisor pager job server exporter injector spare0 spare1")
+
+
 class Run:
     """One `rmem run`; use as a context, so that nothing outlives the test."""
 
@@ -251,22 +255,25 @@ class Run:
                 lines.append(f"  {pid}/{t} {comm(pid)} {state} {where}")
         return "\n".join(lines + [self.stderr[-2000:]])
 
-    def pids(self):
-        """(supervisor, pager, first process of the job), from the shared header."""
+    def header(self):
+        """Process numbers from the shared header (client/run.h)."""
         sup = self.proc.pid
         try:
             fds = os.listdir(f"/proc/{sup}/fd")
         except OSError:
-            return sup, 0, 0
+            fds = []
         for fd in fds:
             try:
                 if "rmem-state" in os.readlink(f"/proc/{sup}/fd/{fd}"):
                     with open(f"/proc/{sup}/fd/{fd}", "rb") as f:
-                        head = f.read(24)
-                    return struct.unpack("<QIiii", head)[2:5]
+                        return Pids(*struct.unpack("<12x8i", f.read(44)))
             except (OSError, struct.error):
                 continue
-        return sup, 0, 0
+        return Pids(sup, *[0] * 7)
+
+    def pids(self):
+        """(supervisor, pager, first process of the job)"""
+        return self.header()[:3]
 
     def named(self, name):
         return [p for p in descendants(self.proc.pid) if comm(p) == name]
@@ -320,7 +327,8 @@ class TcpServer:
 
 
 class PagerKiller(threading.Thread):
-    """Ends the pager of @run, time after time, as long as it goes on."""
+    """Ends the pager of @run, time after time, as long as it goes on: and now and then also the
+    one that follows it, while that has hardly begun."""
 
     def __init__(self, run, rng, shortest_s, longest_s):
         super().__init__(daemon=True)
@@ -328,16 +336,34 @@ class PagerKiller(threading.Thread):
         self.over = threading.Event()
 
     def run(self):
+        self.wait_for(lambda h: h.job > 0)  # before that there is nothing to go on with
         while self.run_.proc.poll() is None:
             if self.over.wait(self.rng.uniform(*self.pause_s)):
                 return
-            pager = self.run_.pids()[1]
-            if pager > 0 and self.run_.proc.poll() is None:
-                try:
-                    os.kill(pager, signal.SIGKILL)
-                    self.kills += 1
-                except ProcessLookupError:
-                    pass
+            pager = self.run_.header().pager
+            self.kill(pager)
+            if self.rng.random() < 0.3:
+                if self.wait_for(lambda h: h.pager != pager):
+                    time.sleep(self.rng.uniform(0, 0.004))
+                    self.kill(self.run_.header().pager)
+                # Who ends that one as well before there are others finds nobody to follow it.
+                self.wait_for(lambda h: h.spare0 and h.spare1)
+
+    def kill(self, pager):
+        if pager > 0 and self.run_.proc.poll() is None:
+            try:
+                os.kill(pager, signal.SIGKILL)
+                self.kills += 1
+            except ProcessLookupError:
+                pass
+
+    def wait_for(self, what):
+        end = time.monotonic() + 1
+        while self.run_.proc.poll() is None and time.monotonic() < end:
+            if what(self.run_.header()):
+                return True
+            time.sleep(0.0005)
+        return False
 
     def stop(self):
         self.over.set()

@@ -18,10 +18,10 @@ TIMEOUT_S = 90
 CAP_MIB, REMOTE_MIB = 32, 512
 STALL_S = 1.0
 # Name, arguments: what forks and maps, for the most part.
-JOBS = (("torture", "96", "3000"), ("fork_cow", "128"), ("mremap_modes", "128"),
-        ("fuzz_maps", "64", "1:600"), ("madvise_drop", "128"), ("madvise_fork", "128"),
-        ("munmap_parts", "128"), ("heap_malloc", "128"), ("exec_chain", "128"),
-        ("fork_thousand", "64", "100"), ("storm_one_page", "128"), ("churn", "128"))
+JOBS = (("torture", "96", "3000"), ("fork_cow", "72"), ("mremap_modes", "72"),
+        ("fuzz_maps", "64", "1:600"), ("madvise_drop", "72"), ("madvise_fork", "72"),
+        ("munmap_parts", "72"), ("heap_malloc", "72"), ("exec_chain", "72"),
+        ("fork_thousand", "64", "100"), ("storm_one_page", "72"), ("churn", "72"))
 
 
 class Stores:
@@ -56,8 +56,7 @@ def one(args, job, kind, stores, rng):
     want_status, want_out, _, _ = native(command, TIMEOUT_S)
     with Run(args.rmem, command, CAP_MIB * MIB, REMOTE_MIB * MIB, stores.kinds[kind],
              sample=False) as run:
-        killer = PagerKiller(run, rng, 0.02, 0.25)
-        time.sleep(0.1)
+        killer = PagerKiller(run, rng, 0.02, 0.5)
         killer.start()
         status = run.wait(TIMEOUT_S)
         killer.stop()
