@@ -220,30 +220,54 @@ bool injector_has_made(const struct capture *cp, const struct aspace *sp)
 		const struct inject_request *r = &cp->injector->request[i];
 
 		if (state_of(r) == INJECT_DONE && !r->quiesce && r->why == REFUSE_NONE &&
-		    r->agent.uffd_job == sp->uffd)
+		    (r->space ? r->space == sp->id.v : r->agent.uffd_job == sp->uffd))
 			return true;
 	}
 	return false;
 }
 
+/* Once, also when another pager goes over the answers again. */
+static bool give_up(struct inject_request *r)
+{
+	bool is_made = r->why == REFUSE_NONE;
+
+	if (is_made)
+		__atomic_store_n(&r->why, REFUSE_GONE, __ATOMIC_SEQ_CST);
+	return is_made;
+}
+
 static void discard(struct inject_request *r)
 {
-	if (r->why == REFUSE_NONE) {
+	if (give_up(r)) {
 		agent_fini(&r->agent);
 		close(r->wake_fd);
 	}
 }
 
+/* By a pager that died before it could say that it had. */
+static struct aspace *taken_before(const struct capture *cp, const struct inject_request *r)
+{
+	struct aspace *sp = cp->spaces;
+
+	while (sp && (sp->dead || sp->uffd != r->agent.uffd_job))
+		sp = sp->next;
+	return sp;
+}
+
 /* A process that had no space of ours: its memory is registered, then moved. */
 static void new_space(struct capture *cp, struct inject_request *r)
 {
-	struct aspace *sp = aspace_new(cp, r->agent.uffd_job, r->pid);
+	struct aspace *sp = taken_before(cp, r);
 
-	if (!sp || core_space_add(cp->core, sp->id)) {
-		cp->fatal = "no memory for an address space";
-		return;
+	if (!sp) {
+		sp = aspace_new(cp, r->agent.uffd_job, r->pid);
+		if (!sp || core_space_add(cp->core, sp->id)) {
+			cp->fatal = "no memory for an address space";
+			return;
+		}
 	}
 	if (aspace_take_agent(cp, sp, &r->agent, r->wake_fd)) {
+		give_up(r);
 		aspace_gone(cp, sp);
 		process_injected(cp, r->pid, REFUSE_GONE, NULL);
 		return;
