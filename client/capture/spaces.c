@@ -196,6 +196,7 @@ void aspaces_rest(struct capture *cp)
 void aspace_gone(struct capture *cp, struct aspace *sp)
 {
 	int uffd = sp->uffd;
+	bool is_agents = sp->agent.ring && sp->agent.uffd_job == uffd;
 
 	if (sp->dead)
 		return;
@@ -222,9 +223,9 @@ void aspace_gone(struct capture *cp, struct aspace *sp)
 	if (sp->agent.ring) {
 		cp->header->agents--;
 		agent_fini(&sp->agent);
-	} else {
-		close(uffd);
 	}
+	if (!is_agents) /* a fork's, which its agent has by another number */
+		close(uffd);
 	if (sp->wake_fd >= 0)
 		close(sp->wake_fd);
 	if (sp->pagemap_fd >= 0)

@@ -9,6 +9,7 @@ each with each: same status, same output, pages really left and came back, the c
 
 import argparse
 import os
+import resource
 
 from memcg import counted
 from rmemtest import MIB, SLOW, Failure, TcpServer, check, check_cap, main, native
@@ -18,12 +19,14 @@ TIMEOUT_S = 90 * SLOW
 # What is different from the rule. mib: footprint; least: that is asked for; more: further arguments to
 # try; short: those of mode one; quarters: of the footprint that can't leave; stays: the part of it that is
 # read-only, which can't leave and so gets room of its own; unmanaged: nothing leaves;
+# files: descriptors that rmem and the job may have;
 # forks: all the time, so that a sum of samples says nothing; remote: times the footprint, else 4: eight
 # children at once may each have all of its pages there, as happens in a slow guest;
 # stops: a stated limit, a loud stop with this word; wrong: a stated limit, the job says this of its bytes.
 SPECIAL = {
     "die": {"more": ["three", "kill", "term", "abort", "segv", "none"]},
-    "first_touch": {"mib": 512, "least": 128},
+    "first_touch": {"mib": 256, "least": 128},
+    "fork_in_turn": {"files": 64, "least": 32},
     "fork_thousand": {"forks": True, "more": [""], "short": ["60"], "remote": 16},
     "fuzz_maps": {"more": ["1:600", "2:600"], "short": ["1:200"]},
     "guard_pages": {"wrong": "wrong page: not zero"},
@@ -70,6 +73,8 @@ def check_moved(run, st, local, quarter, special):
     if special.get("unmanaged"):
         check(st["processes"]["unmanaged"] > 0 and "unmanaged" in run.stderr, "it was not said")
         return
+    check("files" not in special or not st["processes"]["unmanaged"],
+          f"descriptors are not given back: {run.stderr[-1000:]}")
     check(st["pages"]["evicted"] > 0, "nothing was evicted")
     check(st["faults"]["remote"] + st["faults"]["standby"] > 0, "nothing was fetched")
     slack = min(32 * MIB, max(16 * MIB, quarter))
@@ -138,6 +143,8 @@ def run():
     ap.add_argument("--mode", default=os.environ.get("RMEM_TEST_MODE", "normal"))
     a = ap.parse_args()
     special = SPECIAL.get(os.path.basename(a.program), {})
+    if "files" in special:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (special["files"], special["files"]))
     mores = special.get("more", [""])
     usual = special.get("mib", MIB_OF.get(a.mode, 64))
     mib = max(a.mib, special.get("least", 0)) if a.mib else usual
