@@ -12,9 +12,9 @@ from rmemtest import Case, main, python
 # Goes through its memory in an order without a pattern, several times.
 WALK = """
 import random, sys
-seed, rounds = int(sys.argv[1]), 6
-pages = 64 << 8
-b = bytearray(64 << 20)
+seed, rounds = int(sys.argv[1]), 5
+pages = 48 << 8
+b = bytearray(48 << 20)
 view = memoryview(b).cast("Q")
 for i in range(pages):
     view[i * 512] = i
@@ -39,7 +39,7 @@ class Record(Case):
         """What the job printed, and how many of its faults had to wait for the store."""
         stats = os.path.join(self.folder, "stats")
         p = self.run_job(*python(WALK), str(seed), timeout=120,
-                         options=("--server", "ram", "--local", "32M", "--remote", "256M",
+                         options=("--server", "ram", "--local", "24M", "--remote", "256M",
                                   "--stats", stats, *options))
         self.assertEqual(p.returncode, 0, p.stderr)
         with open(stats, encoding="utf-8") as f:

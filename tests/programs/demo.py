@@ -15,10 +15,6 @@ SHARE = 4  # the cap is this part of what the program uses
 HEAD = ("program", "memory", "cap", "peak local", "peak remote", "alone", "with rmem", "result")
 
 
-class SmallSort(Sort):
-    file_mib, what = 256, "sort of a 256 MiB file, two threads"
-
-
 def say(text, end="\n"):
     print(text, end=end, flush=True)
 
@@ -62,7 +58,7 @@ def table(rows):
 def run():
     rmem, build = sys.argv[1:3]
     rows, good = [HEAD], True
-    for kind in (SmallSort, Pool, Redis):
+    for kind in (Sort, Pool, Redis):
         folder = tempfile.mkdtemp(prefix="rmem-demo-", dir="/var/tmp")
         try:
             same, row = show(rmem, kind(folder, build))

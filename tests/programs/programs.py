@@ -7,12 +7,12 @@ import sys
 
 import runtimes
 import tools
-from program import HERE, Program, digest
+from program import HERE, LONG, Program, digest
 
 
 class Sort(Program):
-    name, what = "sort", "sort of a 512 MiB file (lines of 4 KiB), two threads"
-    file_mib = 512
+    file_mib = 512 if LONG else 256
+    name, what = "sort", f"sort of a {file_mib} MiB file (lines of 4 KiB), two threads"
 
     def prepare(self):
         rng = random.Random(1)
@@ -36,14 +36,15 @@ class StressNg(Program):
     populates_mib = 64  # MADV_POPULATE_READ of it all, which is then written to
 
     def command(self):
-        return ["sh", os.path.join(HERE, "stress_vm.sh"), "64M"]
+        return ["sh", os.path.join(HERE, "stress_vm.sh"), "64M" if LONG else "48M"]
 
 
 class Redis(Program):
     name, what = "redis", "redis-server: load, BGSAVE while it changes, reload"
 
     def command(self):
-        return [sys.executable, os.path.join(HERE, "redis_load.py"), self.dir]
+        return [sys.executable, os.path.join(HERE, "redis_load.py"), self.dir,
+                "50000" if LONG else "25000"]
 
 
 class Pool(Program):
@@ -57,14 +58,14 @@ class Static(Program):
     name, what = "static_table", "a static C program: hash table and lists"
 
     def command(self):
-        return [os.path.join(self.build, "programs", "table"), "64"]
+        return [os.path.join(self.build, "programs", "table"), "64" if LONG else "40"]
 
 
 class Pipeline(Program):
     name, what = "pipeline", "a shell pipeline: awk, sort, python3, sort, cksum"
 
     def command(self):
-        return ["sh", os.path.join(HERE, "pipeline.sh"), "150000"]
+        return ["sh", os.path.join(HERE, "pipeline.sh"), "150000" if LONG else "100000"]
 
 
 ALL = {p.name: p for p in (Sort, StressNg, Redis, Pool, Static, Pipeline) + tools.ALL +

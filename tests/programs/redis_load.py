@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""redis_load.py DIR: starts redis-server, loads it, saves in the background
+"""redis_load.py DIR KEYS: starts redis-server, loads it, saves in the background
 while values change, loads the file into a second server and compares."""
 
 import os
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-KEYS, VALUE, BATCH = 50000, 3000, 500
+VALUE, BATCH = 3000, 500
 
 
 class Client:
@@ -69,8 +69,8 @@ def value(rng):
     return rng.randbytes(VALUE // 2).hex().encode()
 
 
-def fill(client, rng):
-    for first in range(0, KEYS, BATCH):
+def fill(client, rng, keys):
+    for first in range(0, keys, BATCH):
         client.many([("SET", f"key:{i}", value(rng)) for i in range(first, first + BATCH)])
 
 
@@ -82,15 +82,15 @@ def stop(proc, client):
     return proc.wait(60)
 
 
-def run(folder):
+def run(folder, keys):
     rng = random.Random(3)
     proc, c = server(folder, "first")
-    fill(c, rng)
+    fill(c, rng, keys)
     before = c.call("DEBUG", "DIGEST")
     print("loaded", c.call("DBSIZE"), before.decode())
     c.call("BGSAVE")
     for _ in range(40):  # changes while the child saves
-        c.many([("SET", f"key:{rng.randrange(KEYS)}", value(rng)) for _ in range(100)])
+        c.many([("SET", f"key:{rng.randrange(keys)}", value(rng)) for _ in range(100)])
     while b"rdb_bgsave_in_progress:1" in c.call("INFO", "persistence"):
         time.sleep(0.05)
     saved = b"rdb_last_bgsave_status:ok" in c.call("INFO", "persistence")
@@ -101,4 +101,4 @@ def run(folder):
     os.unlink(os.path.join(folder, "dump.rdb"))
 
 
-run(sys.argv[1])
+run(sys.argv[1], int(sys.argv[2]))
