@@ -9,6 +9,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "client/capture/bpf_ages.h"
+#include "client/capture/bpf_fast.h"
 #include "client/capture/bpf_pins.h"
 #include "client/supervisor_probe.h"
 #include "common/base/err.h"
@@ -131,6 +133,23 @@ int probe_pagemap_scan(void)
 	return err && err != -ENOTTY
 		       ? err_set(err, "/proc/self/pagemap can't be scanned: %s", strerror(-err))
 		       : err;
+}
+
+int probe_bpf(bool *is_fast)
+{
+	struct fast_shared *shared;
+	struct bpf_ages *ages;
+	struct bpf_fast *fast;
+	int err = fast_load(&fast, &shared);
+
+	*is_fast = !err;
+	if (err)
+		return err;
+	err = ages_load(shared->direct_map, shared->levels, &ages);
+	if (!err)
+		ages_unload(ages);
+	fast_unload(fast);
+	return err;
 }
 
 int probe_open_device(int *fd)

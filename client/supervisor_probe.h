@@ -38,7 +38,11 @@ int probe_fork_event(int dev_fd) __attribute__((warn_unused_result));
  * err text. */
 int probe_pagemap_scan(void) __attribute__((warn_unused_result));
 
-/* All of the above in turn; a descriptor of /dev/userfaultfd on success. */
+/* Loads the programs that a run loads, and lets them go: some 100 ms. 0; -errno with err text:
+ * accessed bits can't be read, or with *@is_fast false no fault can be fast either. */
+int probe_bpf(bool *is_fast) __attribute__((warn_unused_result));
+
+/* All that a run can't do without in turn; a descriptor of /dev/userfaultfd on success. */
 int probe_open_device(int *fd) __attribute__((warn_unused_result));
 
 #endif

@@ -280,6 +280,22 @@ static void look_cgroup(struct doctor_result *out)
 	doctor_fix(out, "give --local and --remote: together at most that, with a private server");
 }
 
+static void try_bpf(struct doctor_result *out)
+{
+	bool is_fast;
+	int err = probe_bpf(&is_fast);
+
+	if (!err) {
+		doctor_say(out, DOCTOR_OK, "faults can be fast, accessed bits can be read");
+	} else if (is_fast) {
+		doctor_say(out, DOCTOR_WARN, "faults can be fast, but %s", err_text(err));
+		doctor_fix(out, "works without: what is used is then known from what comes back");
+	} else {
+		doctor_say(out, DOCTOR_WARN, "%s: faults are slower", err_text(err));
+		doctor_fix(out, "works without");
+	}
+}
+
 static void look_bpf(struct doctor_result *out)
 {
 	bool may = has_cap(CAP_SYS_ADMIN) || (has_cap(CAP_BPF) && has_cap(CAP_PERFMON));
@@ -292,7 +308,7 @@ static void look_bpf(struct doctor_result *out)
 		doctor_say(out, DOCTOR_WARN, "no right to load programs: faults are slower");
 		doctor_fix(out, "run as root, or add the capabilities CAP_BPF and CAP_PERFMON");
 	} else {
-		doctor_say(out, DOCTOR_OK, "programs may be loaded: faults can be fast");
+		try_bpf(out);
 	}
 }
 
