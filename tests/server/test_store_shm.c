@@ -441,6 +441,53 @@ static void slabs_are_looked_at_before_they_are_mapped(void **state)
 	s->ops->close(s);
 }
 
+static void play_one_more(int fd)
+{
+	const struct wire_msg more = {.type = WIRE_LEASED};
+
+	play_fair(fd);
+	fake_send(fd, &more, -1);
+}
+
+static void play_ended(int fd)
+{
+	struct wire_msg m = {.type = WIRE_ERROR, .error.code = WIRE_ERR_DRAINING};
+
+	play_fair(fd);
+	snprintf(m.error.text, sizeof(m.error.text), "it was cut off");
+	fake_send(fd, &m, -1);
+}
+
+static void play_too_much(int fd)
+{
+	static const char much[2 * WIRE_MAX_BYTES];
+
+	play_fair(fd);
+	if (shm_send(fd, much, sizeof(much), -1))
+		return;
+}
+
+static void expect_loss(void (*play)(int fd), const char *says)
+{
+	struct store_done done;
+	struct store *s;
+
+	assert_int_equal(open_against(play, &s), 0);
+	assert_int_equal(s->ops->reap(s, &done, 1), -EPIPE);
+	if (!strstr(err_text(-EPIPE), says))
+		fail_msg("expected \"%s\" in \"%s\"", says, err_text(-EPIPE));
+	s->ops->close(s);
+}
+
+static void how_a_lease_was_lost_is_said(void **state)
+{
+	(void)state;
+	expect_loss(play_fair, "is gone, and the pages with it");
+	expect_loss(play_one_more, "says what nobody asked for");
+	expect_loss(play_ended, "ended the lease: it was cut off");
+	expect_loss(play_too_much, "can't be heard any more: Message too long");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, prepare, cleanup)
 
 int main(void)
@@ -456,6 +503,7 @@ int main(void)
 		T(a_wrong_spec_is_refused),
 		T(servers_that_misbehave_are_told_apart),
 		T(slabs_are_looked_at_before_they_are_mapped),
+		T(how_a_lease_was_lost_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
