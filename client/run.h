@@ -20,6 +20,7 @@
 
 #define RUN_MAX_SERVERS 16
 #define RUN_SPARES	2 /* a pager that dies at once has not made another yet */
+#define RUN_SPARE_NAME	"rmem-spare"
 #define RUN_SCHEMA	"rmem.stat/1"
 
 enum run_exit { RUN_EXIT_FAILED = 125, RUN_EXIT_NOEXEC = 126, RUN_EXIT_NOTFOUND = 127 };

@@ -78,9 +78,14 @@ static pid_t spawn_spare(unsigned int i, int flags)
 }
 
 /* Whom the header names is the pager, and nobody else: two would be none. */
-static void await_turn(const struct run_header *h)
+static bool is_named(const struct run_header *h, pid_t pid)
 {
-	int32_t self = getpid(), named;
+	return __atomic_load_n(&h->pager_pid, __ATOMIC_SEQ_CST) == pid;
+}
+
+static void await_turn(const struct run_header *h, pid_t self)
+{
+	int32_t named;
 
 	while ((named = __atomic_load_n(&h->pager_pid, __ATOMIC_SEQ_CST)) != self)
 		syscall(SYS_futex, &h->pager_pid, FUTEX_WAIT, named, NULL, NULL, 0);
@@ -96,17 +101,20 @@ static void name_pager(struct run_header *h, pid_t pid)
 static int spare_entry(void *arg)
 {
 	struct pager_args *args = arg;
+	struct run_header *h = args->header;
+	pid_t self = getpid();
 
 	setsid();
-	prctl(PR_SET_NAME, "rmem-spare");
+	prctl(PR_SET_NAME, RUN_SPARE_NAME);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != args->header->supervisor_pid) /* it has died already */
+	if (getppid() != h->supervisor_pid) /* it has died already */
 		_exit(EXIT_FAILURE);
-	if (!claim(args->header, args->spare, getpid()))
+	if (!claim(h, args->spare, self) && !is_named(h, self))
 		_exit(EXIT_FAILURE);
-	await_turn(args->header);
+	await_turn(h, self);
+	give_place_up(h, args->spare, self);
 	for (unsigned int i = 0; i < RUN_SPARES; i++)
-		if (!args->header->spare_pid[i])
+		if (!h->spare_pid[i])
 			spawn_spare(i, CLONE_PARENT);
 	prctl(PR_SET_PDEATHSIG, 0);
 	prctl(PR_SET_NAME, "rmem-pager");
@@ -142,47 +150,53 @@ int pager_start(struct supervisor *s)
 #define SHORT_LIFE_MS 10U
 #define SHORT_LIVES   5U
 
-static int32_t *find_spare(const struct supervisor *s)
+/* Its place, or RUN_SPARES: none is there. */
+static unsigned int find_spare(const struct supervisor *s)
 {
+	unsigned int found = RUN_SPARES;
+
 	for (unsigned int i = 0; i < RUN_SPARES; i++) {
-		int32_t *at = &s->header->spare_pid[i], pid = *at;
+		pid_t pid = s->header->spare_pid[i];
 
 		if (pid > 0 && !kill(pid, 0))
-			return at;
-		if (pid > 0) /* nobody was left to take it back */
+			found = i;
+		else if (pid > 0) /* nobody was left to take it back */
 			give_place_up(s->header, i, pid);
 	}
-	return NULL;
+	return found;
 }
 
 static const char *why_no_takeover(struct supervisor *s, int status)
 {
 	uint64_t now = supervisor_now_ms();
+	bool was_ready = s->pager_ready_ms >= s->pager_lost_ms;
 
 	if (s->header->no_takeover[0])
 		return s->header->no_takeover;
 	if (!WIFSIGNALED(status) || WTERMSIG(status) == SIGABRT)
 		return "what it had found can't be relied on";
-	if (!find_spare(s))
+	if (find_spare(s) == RUN_SPARES)
 		return "nobody was there to follow it";
-	s->short_lives = now - s->pager_ready_ms < SHORT_LIFE_MS ? s->short_lives + 1 : 0;
+	s->short_lives =
+		was_ready && now - s->pager_ready_ms >= SHORT_LIFE_MS ? 0 : s->short_lives + 1;
 	return s->short_lives > SHORT_LIVES ? "it died again and again" : NULL;
 }
 
 bool pager_replace(struct supervisor *s, const char *how, const char **why_not)
 {
-	int32_t *spare;
+	unsigned int spare;
 
 	*why_not = why_no_takeover(s, s->pager_status);
 	if (*why_not)
 		return false;
 	spare = find_spare(s);
-	s->pager_pid = *spare;
-	*spare = 0;
+	s->pager_pid = s->header->spare_pid[spare];
+	supervisor_skip(s, s->pager_pid);
 	s->header->takeovers++;
 	s->pager_lost_ms = supervisor_now_ms();
 	print_line("%s: another takes over", how);
-	name_pager(s->header, s->pager_pid);
+	name_pager(s->header, s->pager_pid); /* first: it may go on without its place */
+	give_place_up(s->header, spare, s->pager_pid);
 	return true;
 }
 

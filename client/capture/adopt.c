@@ -203,7 +203,8 @@ static void bury(struct capture *cp, struct aspace *sp)
 	if (places)
 		core_placed(cp->core, sp->id, &none, &none, false);
 	core_commit(cp->core);
-	if (uffd >= 0 && (sp->dead || !uffd_alive(uffd)) && !is_in_journal(cp, sp)) {
+	if (uffd >= 0 && (sp->dead || !uffd_alive(uffd)) && !is_in_journal(cp, sp) &&
+	    !injector_has_made(cp, sp)) { /* else it is closed with what was made */
 		sp->uffd = -1;
 		close(uffd);
 	}

@@ -28,7 +28,13 @@ static bool is_agent(const struct capture *cp, pid_t pid)
 	return false;
 }
 
-bool process_is_rmems(const struct capture *cp, pid_t pid)
+/* It has that name from whoever made it, before it has said that it is there. */
+static bool is_spare(const struct capture *cp, const struct proc_stat *st)
+{
+	return st->ppid == cp->header->supervisor_pid && !strcmp(st->comm, RUN_SPARE_NAME);
+}
+
+static bool is_skipped(const struct capture *cp, pid_t pid)
 {
 	for (unsigned int i = 0; i < RUN_SPARES; i++)
 		if (cp->header->spare_pid[i] == pid)
@@ -42,7 +48,7 @@ bool process_is_rmems(const struct capture *cp, pid_t pid)
 /* Is it the job's: below the root, and not below one of ours? */
 static bool is_jobs(const struct capture *cp, pid_t pid, pid_t ppid)
 {
-	if (process_is_rmems(cp, pid))
+	if (is_skipped(cp, pid))
 		return false;
 	if (pid == cp->root_pid)
 		return cp->root_counts;
@@ -146,7 +152,8 @@ static int look_at(struct capture *cp, pid_t *pid)
 	int err = proc_stat(*pid, &st);
 
 	if (!err && !is_over(&st)) {
-		if (!is_jobs(cp, *pid, st.ppid) || !strcmp(st.comm, AGENT_NAME))
+		if (!is_jobs(cp, *pid, st.ppid) || !strcmp(st.comm, AGENT_NAME) ||
+		    is_spare(cp, &st))
 			return 0;
 		err = process_add(cp, *pid, &st);
 		if (!err)

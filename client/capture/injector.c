@@ -179,8 +179,22 @@ int injector_ask(struct capture *cp, pid_t pid, struct aspace *sp)
 	return err;
 }
 
+/* One at a time: the answer to what a pager before has asked says nothing of now. */
+static bool is_quiescing(const struct injector *in, space_id space)
+{
+	for (unsigned int i = 0; i < INJECT_REQUESTS; i++) {
+		const struct inject_request *r = &in->request[i];
+
+		if (state_of(r) != INJECT_FREE && r->quiesce && r->space == space.v)
+			return true;
+	}
+	return false;
+}
+
 int injector_quiesce(struct capture *cp, struct aspace *sp)
 {
+	if (is_quiescing(cp->injector, sp->id))
+		return -EAGAIN;
 	return queue(cp->injector,
 		     &(struct inject_request){.pid = sp->pid, .space = sp->id.v, .quiesce = true});
 }
@@ -259,7 +273,9 @@ static void new_space(struct capture *cp, struct inject_request *r)
 {
 	struct aspace *sp = taken_before(cp, r);
 
-	if (!sp) {
+	if (sp) {
+		sp->pid = r->pid;
+	} else {
 		sp = aspace_new(cp, r->agent.uffd_job, r->pid);
 		if (!sp || core_space_add(cp->core, sp->id)) {
 			cp->fatal = "no memory for an address space";
@@ -285,8 +301,10 @@ static void old_space(struct capture *cp, struct inject_request *r)
 {
 	struct aspace *sp = aspace_find(cp, (space_id){r->space});
 
-	if (!sp)
+	if (!sp) {
+		discard(r); /* it ended, and then the pager that had asked did */
 		return;
+	}
 	sp->asked = false;
 	sp->stuck = r->why == REFUSE_STUCK;
 	if (sp->dead || r->why == REFUSE_GONE || r->why == REFUSE_STUCK) {

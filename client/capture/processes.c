@@ -380,20 +380,9 @@ void process_injected(struct capture *cp, pid_t pid, enum inject_refusal why, st
 
 /* ---- driving ---- */
 
-/* A spare may be seen before it has said what it is. */
-static void forget_rmems(struct capture *cp)
-{
-	for (struct process *p = cp->procs, *next; p; p = next) {
-		next = p->next;
-		if (process_is_rmems(cp, p->pid))
-			process_exited(cp, p);
-	}
-}
-
 void processes_poll(struct capture *cp)
 {
 	processes_discover(cp);
-	forget_rmems(cp);
 	for (struct process *p = cp->procs; p; p = p->next)
 		check_space(cp, p);
 	check_forked(cp);

@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 struct capture;
 
@@ -19,9 +18,6 @@ int processes_discover(struct capture *cp);
  * before may have come before its process was to be seen. For decisions that can't be taken
  * back. It looks at all of /proc if anything was born in the last second. */
 int processes_discover_all(struct capture *cp);
-
-/* One of rmem's own: a pager, a spare, a server, an agent. */
-bool process_is_rmems(const struct capture *cp, pid_t pid);
 
 /* ---- measure.c ---- */
 

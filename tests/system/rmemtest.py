@@ -340,14 +340,14 @@ class PagerKiller(threading.Thread):
         while self.run_.proc.poll() is None:
             if self.over.wait(self.rng.uniform(*self.pause_s)):
                 return
+            # Who ends three before there are others finds nobody to follow the last.
+            self.wait_for(lambda h: h.spare0 and h.spare1)
             pager = self.run_.header().pager
             self.kill(pager)
             if self.rng.random() < 0.3:
                 if self.wait_for(lambda h: h.pager != pager):
                     time.sleep(self.rng.uniform(0, 0.004))
                     self.kill(self.run_.header().pager)
-                # Who ends that one as well before there are others finds nobody to follow it.
-                self.wait_for(lambda h: h.spare0 and h.spare1)
 
     def kill(self, pager):
         if pager > 0 and self.run_.proc.poll() is None:
@@ -358,8 +358,7 @@ class PagerKiller(threading.Thread):
                 pass
 
     def wait_for(self, what):
-        end = time.monotonic() + 1
-        while self.run_.proc.poll() is None and time.monotonic() < end:
+        while self.run_.proc.poll() is None and not self.over.is_set():
             if what(self.run_.header()):
                 return True
             time.sleep(0.0005)
