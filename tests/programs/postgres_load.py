@@ -10,11 +10,12 @@ import sys
 import time
 
 USER = "postgres"
+ITEMS = 70000 if os.environ.get("RMEM_TEST_MODE") == "long" else 50000
 TABLES = """
 CREATE TABLE item AS SELECT i AS id, (i * 7919) %% %d AS owner,
     md5(i::text) || md5((i + 1)::text) AS text FROM generate_series(1, %d) AS i;
 CREATE TABLE owner AS SELECT i AS id, md5(i::text) AS name FROM generate_series(0, %d - 1) AS i;
-""" % (10000, 50000, 10000)
+""" % (10000, ITEMS, 10000)
 QUERIES = (
     "SELECT count(*), max(t) FROM (SELECT text AS t, id FROM item ORDER BY text) AS s;",
     "SELECT count(*), sum(i.id), max(o.name) FROM item i JOIN owner o ON o.id = i.owner;",
