@@ -3,7 +3,6 @@
  * paged, too: what one needed is there for the next. JOB_CORRUPT: child */
 #include "job.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 #define CHILDREN 16
@@ -20,12 +19,11 @@ int main(int argc, char **argv)
 {
 	job_init(argc, argv);
 
-	int children = *job_more ? atoi(job_more) : CHILDREN;
 	size_t nr = job_half / 4 * 3 / PG;
 	char *m = job_map(nr * PG);
 
 	pages_write(m, 0, nr, 0);
-	for (int i = 1; i <= children; i++) {
+	for (int i = 1; i <= CHILDREN; i++) {
 		pid_t pid = fork();
 
 		if (pid == 0)

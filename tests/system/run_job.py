@@ -25,10 +25,10 @@ TIMEOUT_S = 90 * SLOW
 # stops: a stated limit, a loud stop with this word; wrong: a stated limit, the job says this of its bytes.
 SPECIAL = {
     "die": {"more": ["three", "kill", "term", "abort", "segv", "none"]},
-    "first_touch": {"mib": 256, "least": 128},
+    "first_touch": {"mib": 512, "least": 128},
     "fork_in_turn": {"files": 64, "least": 32},
     "fork_thousand": {"forks": True, "more": [""], "short": ["60"], "remote": 16},
-    "fuzz_maps": {"more": ["1:400", "2:400"], "short": ["1:200"]},
+    "fuzz_maps": {"more": ["1:600", "2:600"], "short": ["1:200"]},
     "guard_pages": {"wrong": "wrong page: not zero"},
     "late_child": {"least": 128},
     "map_churn": {"least": 48, "more": ["moves", ""], "replaces": True},

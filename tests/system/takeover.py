@@ -16,12 +16,13 @@ from rmemtest import MIB, Failure, PagerKiller, Run, TcpServer, check, main, nat
 
 TIMEOUT_S = 90
 CAP_MIB, REMOTE_MIB = 32, 512
+MIB_EACH = "128" if os.environ.get("RMEM_TEST_MODE") == "long" else "72"
 STALL_S = 1.0
 # Name, arguments: what forks and maps, for the most part.
-JOBS = (("torture", "96", "3000"), ("fork_cow", "72"), ("mremap_modes", "72"),
-        ("fuzz_maps", "64", "1:600"), ("madvise_drop", "72"), ("madvise_fork", "72"),
-        ("munmap_parts", "72"), ("heap_malloc", "72"), ("exec_chain", "72"),
-        ("fork_thousand", "64", "100"), ("storm_one_page", "72"), ("churn", "72"))
+JOBS = (("torture", "96", "3000"), ("fork_cow", MIB_EACH), ("mremap_modes", MIB_EACH),
+        ("fuzz_maps", "64", "1:600"), ("madvise_drop", MIB_EACH), ("madvise_fork", MIB_EACH),
+        ("munmap_parts", MIB_EACH), ("heap_malloc", MIB_EACH), ("exec_chain", MIB_EACH),
+        ("fork_thousand", "64", "100"), ("storm_one_page", MIB_EACH), ("churn", MIB_EACH))
 
 
 class Stores:
