@@ -204,7 +204,7 @@ static void bury(struct capture *cp, struct aspace *sp)
 		core_placed(cp->core, sp->id, &none, &none, false);
 	core_commit(cp->core);
 	if (uffd >= 0 && (sp->dead || !uffd_alive(uffd)) && !is_in_journal(cp, sp) &&
-	    !injector_has_made(cp, sp)) { /* else it is closed with what was made */
+	    !injector_has_fd(cp, uffd)) { /* else it is closed with what was made */
 		sp->uffd = -1;
 		close(uffd);
 	}

@@ -316,6 +316,8 @@ int injector_ask(struct capture *cp, pid_t pid, struct aspace *sp);
 bool injector_has(const struct capture *cp, pid_t pid, space_id space); /* an agent to make */
 /* It has made the space's agent, and nobody has taken it from there. */
 bool injector_has_made(const struct capture *cp, const struct aspace *sp);
+/* The same of a userfaultfd, which is closed with that agent. */
+bool injector_has_fd(const struct capture *cp, int uffd);
 /* The space that is being entered must not wait for room. */
 void injector_let_through(struct capture *cp);
 bool injector_busy(const struct capture *cp); /* something of the job is stopped by us */

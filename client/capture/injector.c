@@ -228,13 +228,28 @@ bool injector_has(const struct capture *cp, pid_t pid, space_id space)
 	return false;
 }
 
+static bool is_made(const struct inject_request *r)
+{
+	return state_of(r) == INJECT_DONE && !r->quiesce && r->why == REFUSE_NONE;
+}
+
 bool injector_has_made(const struct capture *cp, const struct aspace *sp)
 {
 	for (unsigned int i = 0; i < INJECT_REQUESTS; i++) {
 		const struct inject_request *r = &cp->injector->request[i];
 
-		if (state_of(r) == INJECT_DONE && !r->quiesce && r->why == REFUSE_NONE &&
-		    (r->space ? r->space == sp->id.v : r->agent.uffd_job == sp->uffd))
+		if (is_made(r) && (r->space ? r->space == sp->id.v : r->agent.uffd_job == sp->uffd))
+			return true;
+	}
+	return false;
+}
+
+bool injector_has_fd(const struct capture *cp, int uffd)
+{
+	for (unsigned int i = 0; i < INJECT_REQUESTS; i++) {
+		const struct inject_request *r = &cp->injector->request[i];
+
+		if (is_made(r) && r->agent.uffd_job == uffd)
 			return true;
 	}
 	return false;
@@ -243,11 +258,10 @@ bool injector_has_made(const struct capture *cp, const struct aspace *sp)
 /* Once, also when another pager goes over the answers again. */
 static bool give_up(struct inject_request *r)
 {
-	bool is_made = r->why == REFUSE_NONE;
-
-	if (is_made)
-		__atomic_store_n(&r->why, REFUSE_GONE, __ATOMIC_SEQ_CST);
-	return is_made;
+	if (r->why != REFUSE_NONE)
+		return false;
+	__atomic_store_n(&r->why, REFUSE_GONE, __ATOMIC_SEQ_CST);
+	return true;
 }
 
 static void discard(struct inject_request *r)
