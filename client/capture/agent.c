@@ -67,10 +67,13 @@ static AGENT_CODE _Noreturn void agent_exit(struct agent_ring *ring, struct agen
 {
 	uint64_t start = ring->own_start, code = ring->code_start;
 	uint64_t code_end = ring->code_end, end = ring->own_end;
-	struct uffdio_range a = {ring->scratch_a, AGENT_HALVES * CHUNK_BYTES};
 
 	/* Unmapping a registered range would raise an event and wait for its reader. */
-	sys(__NR_ioctl, ring->uffd_job, UFFDIO_UNREGISTER, &a, 0);
+	for (unsigned int h = 0; h < AGENT_HALVES; h++) {
+		struct uffdio_range range = {ring->scratch[h], CHUNK_BYTES};
+
+		sys(__NR_ioctl, ring->uffd_job, UFFDIO_UNREGISTER, &range, 0);
+	}
 	agent_done(ring, cmd);
 	__asm__ volatile("syscall\n\t"
 			 "movq %[code_end], %%rdi\n\t"
@@ -106,7 +109,7 @@ static AGENT_CODE void agent_obey(struct agent_self *self, struct agent_cmd *cmd
 	else if (op == AGENT_POPULATE)
 		cmd->err = agent_populate(cmd);
 	else if (op == AGENT_DROP)
-		cmd->err = agent_drop(self, cmd);
+		cmd->err = (int32_t)agent_drop(self, cmd->half);
 	else if (op == AGENT_ADVISE)
 		cmd->err = (int32_t)sys(__NR_madvise, cmd->va, cmd->bytes, cmd->advice, 0);
 	else if (op == AGENT_EXIT)
@@ -120,7 +123,10 @@ AGENT_TEXT _Noreturn void agent_loop(struct agent_ring *ring)
 	struct agent_self self;
 
 	self.ring = ring;
-	self.dirty_b = self.used = self.last_half = 0;
+	/* Whoever locks what it maps (MCL_FUTURE) has pages there that are nobody's. */
+	self.dirty = (1U << AGENT_HALVES) - 1;
+	self.bare = ring->has_move ? self.dirty : 0;
+	self.used = self.last_half = 0;
 	for (unsigned int h = 0; h < AGENT_HALVES; h++)
 		forget_spare(&self, h);
 	for (;;) {

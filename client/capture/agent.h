@@ -6,6 +6,8 @@
  *
  * One memfd, mapped by both: a page for the ring, and behind it the bounce
  * buffer, through which pages that were moved to scratch come to the pager.
+ * Scratch has two halves, of a chunk each, so that one is filled while the
+ * pager copies the other.
  *
  * The pager writes a command into a free slot, sets state QUEUED and, if the
  * agent sleeps, writes one byte to the wake pipe. The agent takes commands in
@@ -26,7 +28,7 @@
 
 #include "client/core/types.h"
 
-#define AGENT_ABI    5U
+#define AGENT_ABI    6U
 #define AGENT_SLOTS  4U
 #define AGENT_HALVES 2U
 #define AGENT_NAME   "rmem-agent"
@@ -37,11 +39,11 @@
 #define AGENT_SHARED_BYTES (PAGE_BYTES + AGENT_BOUNCE_BYTES) /* of the memfd */
 
 enum agent_op {
-	AGENT_MOVE = 1, /* drop half B, chunk -> A[half] -> B[half] */
-	AGENT_TAKE,	/* drop half B, copy want to B[half], MADV_DONTNEED what was copied */
-	AGENT_PLACE,	/* bounce buffer to spare pages of B, and from there to the chunk */
+	AGENT_MOVE = 1, /* drop the half, chunk -> scratch[half] */
+	AGENT_TAKE,	/* drop the half, copy want to it, MADV_DONTNEED what was copied */
+	AGENT_PLACE,	/* bounce buffer to spare pages of scratch, and from there to the chunk */
 	AGENT_POPULATE, /* MADV_POPULATE_WRITE of want, page runs */
-	AGENT_DROP,	/* MADV_DONTNEED of half B */
+	AGENT_DROP,	/* MADV_DONTNEED of the half */
 	AGENT_ADVISE,	/* madvise(va, bytes, advice) */
 	AGENT_EXIT,	/* unmap what is the agent's, and exit */
 };
@@ -57,13 +59,13 @@ struct agent_cmd {
 	uint64_t bytes; /* AGENT_ADVISE */
 	uint32_t advice;
 	uint32_t bounce;    /* AGENT_MOVE: on to the bounce buffer; answered: they are there */
-	uint32_t keep;	    /* and what is in B stays there, to spare for AGENT_PLACE */
+	uint32_t keep;	    /* and what is in scratch stays there, to spare for AGENT_PLACE */
 	uint32_t spare;	    /* answered: pages to spare */
 	uint32_t overtaken; /* a MOVE answered EAGAIN: an event is unread */
 	pageset want;
 	pageset known;	 /* of @want, what need not be copied: nobody asks for it */
 	pageset gaps;	 /* nothing is there: one MOVE may go over them */
-	pageset moved;	 /* in scratch B[half] now, or the bounce buffer's half; placed */
+	pageset moved;	 /* in scratch[half] now, or the bounce buffer's half; placed */
 	pageset busy;	 /* EBUSY: shared after fork, or pinned; EEXIST: to be placed */
 	pageset invalid; /* EINVAL: protection, locked, another mapping */
 };
@@ -74,17 +76,15 @@ struct agent_ring {
 	uint32_t notify;   /* atomic: pager wants a write to done_fd */
 	uint32_t next;	   /* slot the agent looks at next; agent's own */
 	int32_t uffd_job;  /* descriptor numbers in the agent's own table */
-	int32_t uffd_scratch;
 	int32_t wake_fd;
 	int32_t done_fd;
 	int32_t target_pidfd; /* of the process to kill when nobody is left */
-	uint32_t spare;
-	uint64_t scratch_a;  /* AGENT_HALVES chunks each, chunk aligned, */
-	uint64_t scratch_b;  /* registered on uffd_job / uffd_scratch */
-	uint64_t bounce;     /* AGENT_BOUNCE_BYTES */
-	uint64_t own_start;  /* all mappings made for the agent, for scans */
-	uint64_t own_end;    /* to skip and AGENT_EXIT to unmap */
-	uint64_t code_start; /* inside it; all that AGENT_EXIT leaves */
+	uint32_t has_move;    /* scratch is registered on uffd_job; without MOVE it is not */
+	uint64_t scratch[AGENT_HALVES]; /* a chunk each, chunk aligned, not side by side */
+	uint64_t bounce;		/* AGENT_BOUNCE_BYTES */
+	uint64_t own_start;		/* all mappings made for the agent, for scans */
+	uint64_t own_end;		/* to skip and AGENT_EXIT to unmap */
+	uint64_t code_start;		/* inside it; all that AGENT_EXIT leaves */
 	uint64_t code_end;
 	uint64_t moves, pages; /* statistics */
 	struct agent_cmd cmd[AGENT_SLOTS];

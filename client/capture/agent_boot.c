@@ -29,7 +29,8 @@ static AGENT_CODE long boot_settle(struct agent_boot *b)
 		return ret;
 	/* Whole huge pages still move; single ones don't zero 2 MiB first. A
 	 * kernel without huge pages has nothing to turn off. */
-	sys(__NR_madvise, b->scratch, b->scratch_bytes, MADV_NOHUGEPAGE, 0);
+	for (unsigned int h = 0; h < AGENT_HALVES; h++)
+		sys(__NR_madvise, b->scratch[h], CHUNK_BYTES, MADV_NOHUGEPAGE, 0);
 	b->step = BOOT_NAME;
 	/* For the whole space: a fault in a huge page's place would zero 2 MiB
 	 * first and then ask the pager for 4 KiB. */
@@ -59,21 +60,15 @@ static AGENT_CODE long boot_receive(struct agent_boot *b)
 	return 0;
 }
 
-static AGENT_CODE long boot_userfaultfds(struct agent_boot *b)
+static AGENT_CODE long boot_userfaultfd(struct agent_boot *b)
 {
-	long flags = O_CLOEXEC | O_NONBLOCK;
 	long ret;
 
 	b->step = BOOT_UFFD_JOB;
-	if (b->nr_passed <= PASS_UFFD_JOB) {
-		ret = sys(__NR_ioctl, b->fd[PASS_DEVICE], USERFAULTFD_IOC_NEW, flags, 0);
-		if (ret < 0)
-			return ret;
-		b->fd[PASS_UFFD_JOB] = (int32_t)ret;
-	}
-	b->step = BOOT_UFFD_SCRATCH;
-	ret = sys(__NR_ioctl, b->fd[PASS_DEVICE], USERFAULTFD_IOC_NEW, flags, 0);
-	b->uffd_scratch = (int32_t)ret;
+	if (b->nr_passed > PASS_UFFD_JOB)
+		return 0;
+	ret = sys(__NR_ioctl, b->fd[PASS_DEVICE], USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK, 0);
+	b->fd[PASS_UFFD_JOB] = (int32_t)ret;
 	return ret < 0 ? ret : 0;
 }
 
@@ -112,7 +107,7 @@ AGENT_TEXT _Noreturn void agent_boot(struct agent_boot *b)
 	if (!ret)
 		ret = boot_receive(b);
 	if (!ret)
-		ret = boot_userfaultfds(b);
+		ret = boot_userfaultfd(b);
 	if (!ret)
 		ret = boot_ring(b);
 	if (!ret)

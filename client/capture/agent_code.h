@@ -35,7 +35,6 @@ enum boot_step {
 	BOOT_CHDIR,
 	BOOT_RECVMSG,
 	BOOT_UFFD_JOB,
-	BOOT_UFFD_SCRATCH,
 	BOOT_RING,
 	BOOT_DONE,
 };
@@ -43,7 +42,7 @@ enum boot_step {
 struct agent_boot {
 	/* given; addresses are the process's */
 	uint64_t own_start, own_bytes;
-	uint64_t ring, bounce, scratch, scratch_bytes;
+	uint64_t ring, bounce, scratch[AGENT_HALVES];
 	int32_t sock, peer;
 	uint32_t nr_passed;
 	char name[16];
@@ -56,7 +55,6 @@ struct agent_boot {
 	uint32_t step; /* enum boot_step: done, or where @err came from */
 	int32_t err;
 	int32_t fd[NR_PASSED];
-	int32_t uffd_scratch;
 };
 
 _Noreturn void agent_boot(struct agent_boot *b);

@@ -24,9 +24,10 @@
 /* The agent's own knowledge, on its stack, where the pager can't reach it. */
 struct agent_self {
 	struct agent_ring *ring;
-	uint32_t dirty_b;	     /* halves of B that hold pages */
-	uint32_t used;		     /* halves that may have page tables below the chunk */
-	pageset spare[AGENT_HALVES]; /* pages of B that hold nothing */
+	uint32_t dirty;		     /* halves of scratch that hold pages */
+	uint32_t bare;		     /* that are not registered, or not known to be empty since */
+	uint32_t used;		     /* that may have page tables below the chunk */
+	pageset spare[AGENT_HALVES]; /* pages of scratch that hold nothing */
 	uint32_t nr_spare[AGENT_HALVES];
 	uint32_t last_half; /* that pages were moved to */
 };
@@ -54,7 +55,7 @@ AGENT_SHARED _Noreturn void agent_loop(struct agent_ring *ring);
 
 /* ---- agent_move.c: pages leave by MOVE ---- */
 
-/* AGENT_MOVE: job to scratch A to scratch B; the answer is in @cmd. */
+/* AGENT_MOVE: job to scratch, and to the bounce buffer; the answer is in @cmd. */
 AGENT_SHARED void agent_move(struct agent_self *self, struct agent_cmd *cmd);
 
 /* Pages moved, or -errno when not one was. */
@@ -64,8 +65,8 @@ AGENT_SHARED long agent_uffd_move(int uffd, uint64_t dst, uint64_t src, unsigned
 /* Is a page mapped at @va? Touches nothing. */
 AGENT_SHARED bool agent_has_page(uint64_t va);
 
-/* AGENT_DROP: empties the half of B. 0 or -errno. */
-AGENT_SHARED int32_t agent_drop(struct agent_self *self, const struct agent_cmd *cmd);
+/* AGENT_DROP: empties the half. 0 or -errno. */
+AGENT_SHARED long agent_drop(struct agent_self *self, unsigned int half);
 
 /* ---- agent_place.c: and come back ---- */
 
@@ -74,15 +75,16 @@ AGENT_SHARED void agent_place(struct agent_self *self, struct agent_cmd *cmd);
 
 /* ---- agent_take.c: and where there is no MOVE ---- */
 
-/* AGENT_TAKE: copied to scratch B and dropped; the answer is in @cmd. */
+/* AGENT_TAKE: copied to scratch and dropped; the answer is in @cmd. */
 AGENT_SHARED void agent_take(struct agent_self *self, struct agent_cmd *cmd);
 
 /* ---- of both ---- */
 
-static inline __attribute__((always_inline)) uint64_t half_va(uint64_t scratch,
+/* Where the command's half is: the pager, and nobody else, says which. */
+static inline __attribute__((always_inline)) uint64_t half_va(const struct agent_ring *ring,
 							      const struct agent_cmd *cmd)
 {
-	return scratch + ((uint64_t)cmd->half << CHUNK_SHIFT);
+	return ring->scratch[cmd->half];
 }
 
 /* Not by an initializer: that may be a call of memset(). */

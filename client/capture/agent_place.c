@@ -7,7 +7,7 @@
 static AGENT_CODE uint64_t agent_spare_va(const struct agent_self *self, unsigned int half,
 					  unsigned int idx)
 {
-	return self->ring->scratch_b + half * CHUNK_BYTES + ((uint64_t)idx << PAGE_SHIFT);
+	return self->ring->scratch[half] + ((uint64_t)idx << PAGE_SHIFT);
 }
 
 static AGENT_CODE void agent_use_up(struct agent_self *self, unsigned int half, unsigned int idx,

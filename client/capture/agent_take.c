@@ -12,13 +12,13 @@ static AGENT_CODE bool agent_take_out(struct agent_ring *ring, struct agent_cmd 
 				      unsigned int idx, unsigned int nr)
 {
 	uint64_t va = cmd->va + ((uint64_t)idx << PAGE_SHIFT);
-	uint64_t b = half_va(ring->scratch_b, cmd) + ((uint64_t)idx << PAGE_SHIFT);
+	uint64_t to = half_va(ring, cmd) + ((uint64_t)idx << PAGE_SHIFT);
 	uint64_t bytes = (uint64_t)nr << PAGE_SHIFT;
 
 	if (sys(__NR_madvise, va, bytes, MADV_COLD, 0) ||
 	    sys(__NR_madvise, va, bytes, MADV_POPULATE_READ, 0))
 		return false;
-	copy_bytes(b, va, bytes);
+	copy_bytes(to, va, bytes);
 	if (!sys(__NR_madvise, va, bytes, MADV_DONTNEED, 0)) {
 		set_run(&cmd->moved, idx, nr);
 		ring->pages += nr;
@@ -29,16 +29,16 @@ static AGENT_CODE bool agent_take_out(struct agent_ring *ring, struct agent_cmd 
 	return false;
 }
 
-/* Where a run fails, what is left of it goes page by page. What stays is not left in B. */
+/* Where a run fails, what is left of it goes page by page. */
 AGENT_CODE void agent_take(struct agent_self *self, struct agent_cmd *cmd)
 {
 	struct agent_ring *ring = self->ring;
 	unsigned int idx, end;
 
-	cmd->err = agent_drop(self, cmd);
+	cmd->err = (int32_t)agent_drop(self, cmd->half);
 	if (cmd->err)
 		return;
-	self->dirty_b |= 1U << cmd->half;
+	self->dirty |= 1U << cmd->half;
 	for (idx = pageset_next(&cmd->want, 0); idx < CHUNK_PAGES && !cmd->err;
 	     idx = pageset_next(&cmd->want, end)) {
 		end = pageset_next_gap(&cmd->want, idx);

@@ -66,7 +66,7 @@ struct aspace {
 	cpu_set_t cpus; /* where the agent may run */
 	int not_cpu;	/* but there the pager is; -1: anywhere of them */
 	int pagemap_fd;
-	uint64_t scratch_a, scratch_b, own_start,
+	uint64_t scratch[CORE_HALVES], own_start,
 		own_end;	   /* copied: the job may write to the ring */
 	bool bounced[CORE_HALVES]; /* what was moved is in the bounce buffer, not in scratch */
 	bool bounces;		   /* the buffer may have memory */

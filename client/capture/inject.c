@@ -84,17 +84,14 @@ static int make_task(struct injection *inj)
 	return open_pidfd(tid, &inj->out->pidfd);
 }
 
-/* Unmapping registered memory would wait for somebody to read the event. Each on its own:
- * newer kernels refuse a range of which a part is registered with another userfaultfd. */
+/* Unmapping registered memory would wait for somebody to read the event. */
 static void unregister_scratch(const struct injection *inj)
 {
-	struct uffdio_range a = {inj->scratch_a, SCRATCH_BYTES};
-	struct uffdio_range b = {inj->scratch_b, SCRATCH_BYTES};
+	for (unsigned int h = 0; h < AGENT_HALVES && inj->out->uffd_job >= 0; h++) {
+		struct uffdio_range range = {inj->scratch[h], CHUNK_BYTES};
 
-	if (inj->out->uffd_job >= 0)
-		ioctl(inj->out->uffd_job, UFFDIO_UNREGISTER, &a);
-	if (inj->out->uffd_scratch >= 0)
-		ioctl(inj->out->uffd_scratch, UFFDIO_UNREGISTER, &b);
+		ioctl(inj->out->uffd_job, UFFDIO_UNREGISTER, &range);
+	}
 }
 
 /* What was mapped goes, and the dead task is taken from among the process's
@@ -200,7 +197,7 @@ int inject_agent(const struct inject_args *args, struct agent *out, enum inject_
 	int ret;
 
 	own.timeout_ms = timeout_ms;
-	*out = (struct agent){.pidfd = -1, .uffd_job = -1, .uffd_scratch = -1, .ring_fd = -1};
+	*out = (struct agent){.pidfd = -1, .uffd_job = -1, .ring_fd = -1};
 	*why = inject_check(args->pid);
 	if (*why != REFUSE_NONE)
 		return err_set(-EPERM, "process %d: %s", args->pid, inject_refusal_text(*why));
@@ -232,6 +229,5 @@ void agent_fini(struct agent *a)
 	a->pid = 0;
 	close_fd(&a->pidfd);
 	close_fd(&a->uffd_job);
-	close_fd(&a->uffd_scratch);
 	close_fd(&a->ring_fd);
 }

@@ -45,8 +45,7 @@ struct inject_args {
 struct agent {
 	pid_t pid; /* the agent task */
 	int pidfd;
-	int uffd_job;	  /* UFFDIO_API done: FORK REMAP REMOVE UNMAP, THREAD_ID, MOVE */
-	int uffd_scratch; /* no events */
+	int uffd_job; /* UFFDIO_API done: FORK REMAP REMOVE UNMAP, THREAD_ID, MOVE */
 	int ring_fd;
 	struct agent_ring *ring;
 };

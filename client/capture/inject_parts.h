@@ -19,8 +19,6 @@ struct image {
 	size_t bytes;
 };
 
-#define SCRATCH_BYTES (AGENT_HALVES * CHUNK_BYTES)
-
 struct injection {
 	const struct inject_args *args;
 	struct agent *out;
@@ -32,7 +30,7 @@ struct injection {
 	struct tracee agent; /* the new task; tid 0 before there is one */
 	uint64_t own_start;  /* 0: nothing is mapped yet */
 	uint64_t own_end;
-	uint64_t scratch_a, scratch_b;
+	uint64_t scratch[AGENT_HALVES];
 };
 
 /* Finds a `syscall` instruction in the process's vdso. 0 or -errno. */

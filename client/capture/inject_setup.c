@@ -5,7 +5,10 @@
  * agent_boot), and the process has been running all the while. Its part of
  * the address space is one reservation:
  *
- *	own_start .. code stack buffer ring | A[0] A[1] | B[0] B[1] .. own_end
+ *	own_start .. code stack buffer ring | scratch[0] | bounce | scratch[1] .. own_end
+ *
+ * The halves of scratch are not side by side: as one mapping they would have to be split each
+ * time that one of them is registered anew, which a process with many mappings may not do.
  */
 #include <errno.h>
 #include <linux/close_range.h>
@@ -24,7 +27,7 @@
 #include "common/base/err.h"
 #include "common/compat.h"
 
-#define OWN_BYTES    (2 * SCRATCH_BYTES + AGENT_BOUNCE_BYTES + 2 * CHUNK_BYTES)
+#define OWN_BYTES    (AGENT_HALVES * CHUNK_BYTES + AGENT_BOUNCE_BYTES + 2 * CHUNK_BYTES)
 #define CODE_BYTES   (3 * PAGE_BYTES)
 #define STACK_BYTES  (4 * PAGE_BYTES)
 #define BUFFER_BYTES PAGE_BYTES
@@ -119,9 +122,9 @@ static int reserve(struct setup *s)
 	s->inj->own_start = (uint64_t)at;
 	s->inj->own_end = (uint64_t)at + OWN_BYTES;
 	first = ((uint64_t)at + SMALL_BYTES + CHUNK_BYTES - 1) & ~(CHUNK_BYTES - 1);
-	s->inj->scratch_a = first;
-	s->inj->scratch_b = first + SCRATCH_BYTES;
-	s->bounce = first + 2 * SCRATCH_BYTES;
+	s->inj->scratch[0] = first;
+	s->bounce = first + CHUNK_BYTES;
+	s->inj->scratch[1] = s->bounce + AGENT_BOUNCE_BYTES;
 	s->code = first - SMALL_BYTES;
 	s->stack_top = s->code + CODE_BYTES + STACK_BYTES;
 	s->buffer = s->stack_top;
@@ -162,8 +165,7 @@ static int write_code(struct setup *s)
 	b->own_bytes = OWN_BYTES;
 	b->ring = s->ring;
 	b->bounce = s->bounce;
-	b->scratch = s->inj->scratch_a;
-	b->scratch_bytes = 2 * SCRATCH_BYTES;
+	memcpy(b->scratch, s->inj->scratch, sizeof(b->scratch));
 	b->nr_passed = s->inj->args->uffd_job >= 0 ? NR_PASSED : PASS_UFFD_JOB;
 	memcpy(b->name, AGENT_NAME, sizeof(AGENT_NAME));
 	b->root[0] = '/';
@@ -246,7 +248,6 @@ static int wait_for_boot(struct setup *s)
 		[BOOT_CHDIR] = "chdir",
 		[BOOT_RECVMSG] = "recvmsg",
 		[BOOT_UFFD_JOB] = "ioctl on /dev/userfaultfd",
-		[BOOT_UFFD_SCRATCH] = "second ioctl on /dev/userfaultfd",
 		[BOOT_RING] = "mapping the ring",
 		[BOOT_DONE] = "start",
 	};
@@ -284,10 +285,10 @@ static int negotiate(struct setup *s, int uffd, uint64_t features)
 		       strerror(errno));
 }
 
-static int register_missing(struct setup *s, int uffd, uint64_t va)
+static int register_scratch(struct setup *s, int uffd, uint64_t va)
 {
 	struct uffdio_register reg = {
-		.range = {va, SCRATCH_BYTES},
+		.range = {va, CHUNK_BYTES},
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
 
@@ -297,7 +298,7 @@ static int register_missing(struct setup *s, int uffd, uint64_t va)
 		       strerror(errno));
 }
 
-static int open_userfaultfds(struct setup *s)
+static int open_userfaultfd(struct setup *s)
 {
 	struct agent *out = s->inj->out;
 	const bool no_move = s->inj->args->no_move;
@@ -306,15 +307,11 @@ static int open_userfaultfds(struct setup *s)
 
 	ret = take_over(s, &out->uffd_job, s->boot.fd[PASS_UFFD_JOB]);
 	if (!ret)
-		ret = take_over(s, &out->uffd_scratch, s->boot.uffd_scratch);
-	if (!ret && s->inj->args->uffd_job < 0)
-		ret = negotiate(s, out->uffd_job, JOB_FEATURES | move);
-	if (!ret)
-		ret = negotiate(s, out->uffd_scratch, move);
-	if (!ret)
-		ret = register_missing(s, out->uffd_job, s->inj->scratch_a);
-	if (!ret && !no_move) /* else the agent writes there itself */
-		ret = register_missing(s, out->uffd_scratch, s->inj->scratch_b);
+		ret = s->inj->args->uffd_job < 0 ? negotiate(s, out->uffd_job, JOB_FEATURES | move)
+						 : 0;
+	/* Without MOVE the agent writes there itself. */
+	for (unsigned int h = 0; h < AGENT_HALVES && !ret && !no_move; h++)
+		ret = register_scratch(s, out->uffd_job, s->inj->scratch[h]);
 	return ret;
 }
 
@@ -324,12 +321,11 @@ static void write_ring(const struct setup *s)
 
 	ring->abi = AGENT_ABI;
 	ring->uffd_job = s->boot.fd[PASS_UFFD_JOB];
-	ring->uffd_scratch = s->boot.uffd_scratch;
 	ring->wake_fd = s->boot.fd[PASS_WAKE];
 	ring->done_fd = s->boot.fd[PASS_DONE];
 	ring->target_pidfd = s->boot.fd[PASS_TARGET];
-	ring->scratch_a = s->inj->scratch_a;
-	ring->scratch_b = s->inj->scratch_b;
+	ring->has_move = !s->inj->args->no_move;
+	memcpy(ring->scratch, s->inj->scratch, sizeof(ring->scratch));
 	ring->bounce = s->bounce;
 	ring->own_start = s->inj->own_start;
 	ring->own_end = s->inj->own_end;
@@ -348,8 +344,8 @@ static int let_go(struct setup *s)
 int inject_setup(struct injection *inj)
 {
 	int (*const step[])(struct setup *) = {
-		reserve, connect_pair,	write_code,	   pass_descriptors,
-		start,	 wait_for_boot, open_userfaultfds, let_go,
+		reserve, connect_pair,	write_code,	  pass_descriptors,
+		start,	 wait_for_boot, open_userfaultfd, let_go,
 	};
 	struct setup s = {.inj = inj, .sock = -1};
 	int ret;

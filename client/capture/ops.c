@@ -306,7 +306,7 @@ static int copy_out(void *ctx, space_id id, unsigned int half, const pageset *se
 			memcpy(*frames++, bounce + i * PAGE_BYTES, PAGE_BYTES);
 		return 0;
 	}
-	base = sp->scratch_b + half * CHUNK_BYTES;
+	base = sp->scratch[half];
 	err = check_scratch(sp, base, set);
 	if (err)
 		return err;

@@ -131,8 +131,7 @@ int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent
 	epoll_ctl(cp->epoll_fd, EPOLL_CTL_ADD, agent->pidfd, &ev);
 	sp->agent = *agent;
 	sp->wake_fd = wake_fd;
-	sp->scratch_a = ring->scratch_a;
-	sp->scratch_b = ring->scratch_b;
+	memcpy(sp->scratch, ring->scratch, sizeof(sp->scratch));
 	sp->own_start = ring->own_start;
 	sp->own_end = ring->own_end;
 	ring->notify = 1;
@@ -298,31 +297,38 @@ int agent_post(struct aspace *sp, const struct agent_cmd *cmd)
 	return 0;
 }
 
-/* Between two commands nothing is in scratch A: a page there would be a page of
- * the job that nobody knows of. Asked here since the agent can't see what the
- * host has swapped out. */
-static bool scratch_a_is_empty(const struct aspace *sp, unsigned int half)
+/* Where one MOVE went over gaps, it counts what has become one: such a page was not there to
+ * be moved. What is in scratch beside what @may be there is a page of the job. */
+static int only_what_is_there(const struct aspace *sp, const struct command *cmd, pageset *moved,
+			      const pageset *may)
 {
-	uint64_t start = sp->scratch_a + half * CHUNK_BYTES, end = start + CHUNK_BYTES, at;
-	int err = proc_next_present(sp->pagemap_fd, start, end, &at);
-
-	return err || at == end; /* an error: the process is ending */
-}
-
-/* Where one MOVE went over gaps, it counts what has become one: such a page was
- * not there to be moved. What is in scratch and was not asked for is the job's. */
-static int only_what_is_there(const struct aspace *sp, const struct command *cmd, pageset *moved)
-{
-	uint64_t start = sp->scratch_b + cmd->half * CHUNK_BYTES;
+	uint64_t start = sp->scratch[cmd->half];
 	pageset here;
 	int err = proc_any(sp->pagemap_fd, start, start + CHUNK_BYTES, &here);
 
 	for (unsigned int i = 0; !err && i < CHUNK_WORDS; i++) {
-		moved->w[i] &= here.w[i];
-		if (here.w[i] & ~cmd->want.w[i])
+		if (here.w[i] & ~may->w[i])
 			err = -EIO;
+		moved->w[i] &= here.w[i];
 	}
 	return err;
+}
+
+/* What is in scratch and nobody knows of is a page of the job, and this is the last look at it
+ * before the half is dropped. The agent can't see what the host has swapped out. */
+static int look_at_scratch(const struct aspace *sp, const struct command *cmd,
+			   struct agent_cmd *got)
+{
+	uint64_t start = sp->scratch[cmd->half], at;
+	pageset there = got->moved;
+	int err;
+
+	if (!got->bounce)
+		return only_what_is_there(sp, cmd, &got->moved, &there);
+	if (got->keep) /* and some may be used up already */
+		return only_what_is_there(sp, cmd, &there, &got->moved);
+	err = proc_next_present(sp->pagemap_fd, start, start + CHUNK_BYTES, &at);
+	return !err && at < start + CHUNK_BYTES ? -EIO : err;
 }
 
 struct lock_seen {
@@ -341,7 +347,7 @@ static int note_locked(void *ctx, const struct proc_map *m)
 /* MOVE takes nothing out of locked memory: mlockall() between its two steps. */
 static const char *why_stuck(const struct aspace *sp)
 {
-	struct lock_seen seen = {.va = sp->scratch_a};
+	struct lock_seen seen = {.va = sp->scratch[0]};
 
 	proc_smaps_each(sp->agent.pid, note_locked, &seen);
 	return seen.locked ? REASON_ALL_LOCKED : "a page is stuck in scratch";
@@ -372,20 +378,17 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 	case AGENT_MOVE:
 		if (got->err && got->err != -EAGAIN)
 			log_debug("agent: a move ended early err=%d", got->err);
-		if (got->err == -EIO || !scratch_a_is_empty(sp, cmd->half))
-			cp->fatal = why_stuck(sp);
 		sp->bounced[cmd->half] = got->bounce;
 		sp->spare = got->spare;
 		sp->coming[cmd->half] = 0;
-		if (!got->bounce && only_what_is_there(sp, cmd, &got->moved) &&
-		    agent_is_dead(sp) != 1)
+		if ((got->err == -EIO || look_at_scratch(sp, cmd, got)) && agent_is_dead(sp) != 1)
 			cp->fatal = why_stuck(sp);
 		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->known, &got->busy,
 			   &got->invalid, got->overtaken);
 		break;
 	case AGENT_TAKE:
 		took = got->moved;
-		err = only_what_is_there(sp, cmd, &got->moved);
+		err = only_what_is_there(sp, cmd, &got->moved, &cmd->want);
 		if ((err || memcmp(&took, &got->moved, sizeof(took))) && agent_is_dead(sp) != 1)
 			cp->fatal = "what an agent took is not in scratch";
 		take_answered(cp, sp, cmd, got);

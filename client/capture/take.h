@@ -4,7 +4,7 @@
  * docs/design.md, "Kernels without MOVE", says why this is safe.
  *
  * The job's threads are held (freeze.h), the pages write-protected and looked at by BPF:
- * those that are pinned stay. The agent copies the others into scratch B and drops them
+ * those that are pinned stay. The agent copies the others into scratch and drops them
  * from the job. The kernel tells us so by an event, which has to be read for the drop to
  * go on, so messages are read meanwhile, and kept until the core has the answer.
  */

@@ -80,14 +80,14 @@ static void move_chunk(struct victim *v, uint64_t va, unsigned int half, const p
 
 static void copy_out(struct victim *v, unsigned int half, const pageset *set, char *dst)
 {
-	uint64_t b = v->agent.ring->scratch_b + half * CHUNK_BYTES;
+	uint64_t scratch = v->agent.ring->scratch[half];
 	unsigned int end;
 
 	for (unsigned int i = pageset_next(set, 0); i < CHUNK_PAGES; i = pageset_next(set, end)) {
 		end = pageset_next_gap(set, i);
 
 		struct iovec here = {dst + i * PAGE_BYTES, (end - i) * PAGE_BYTES};
-		struct iovec there = {(void *)(b + i * PAGE_BYTES), here.iov_len};
+		struct iovec there = {(void *)(scratch + i * PAGE_BYTES), here.iov_len};
 
 		assert_int_equal(process_vm_readv(v->pid, &here, 1, &there, 1, 0), here.iov_len);
 	}
@@ -143,6 +143,21 @@ static void fill_then_check(void *arg)
 		if (p[i] != pattern(i))
 			_exit(1);
 	}
+}
+
+/* What is mapped from now on, scratch too, is locked and has pages at once. */
+static void lock_what_comes(void *arg)
+{
+	(void)arg;
+	madvise(map_at(AREA_VA, CHUNK_BYTES, PROT_READ | PROT_WRITE), CHUNK_BYTES, MADV_NOHUGEPAGE);
+	memset((void *)AREA_VA, 5, CHUNK_BYTES);
+	if (mlockall(MCL_FUTURE))
+		_exit(9);
+	say_ready();
+	wait_for_word();
+	for (uint64_t i = 0; i < CHUNK_BYTES; i++)
+		if (*(volatile char *)(AREA_VA + i) != 5)
+			_exit(1);
 }
 
 static void idle(void)
@@ -341,7 +356,7 @@ static void huge_page_is_moved_whole(void **state)
 		ns = now_ns() - start;
 		assert_int_equal(cmd.err, 0);
 		assert_int_equal(pageset_count(&cmd.moved), CHUNK_PAGES);
-		if (!is_huge(&v, v.agent.ring->scratch_b))
+		if (!is_huge(&v, v.agent.ring->scratch[0]))
 			fail_msg("move %u split the huge page (%d us)", i, (int)(ns / 1000));
 	}
 	printf("a huge page moves in %d us\n", (int)(ns / 1000));
@@ -477,6 +492,77 @@ static void page_is_where_the_agent_says(void **state)
 	victim_kill(&v);
 }
 
+/* Zeros there would be taken for what has just been moved. */
+static void what_scratch_holds_at_first_is_nobodys(void **state)
+{
+	static char store[CHUNK_BYTES] __attribute__((aligned(4096)));
+	struct agent_cmd cmd;
+	struct victim v;
+	int status;
+
+	(void)state;
+	victim_fork(&v, lock_what_comes, NULL);
+	victim_ready(&v);
+	victim_must_inject(&v);
+	register_range(&v, AREA_VA, CHUNK_BYTES);
+	for (unsigned int half = 0; half < AGENT_HALVES; half++) {
+		const pageset mine = {{half ? 0xff00 : 0xff}};
+
+		move_chunk(&v, AREA_VA, half, &mine, &cmd);
+		assert_int_equal(cmd.err, 0);
+		assert_memory_equal(&cmd.moved, &mine, sizeof(mine));
+		copy_out(&v, half, &mine, store);
+	}
+	for (unsigned int i = 0; i < 16 * PAGE_BYTES; i++)
+		assert_int_equal(store[i], 5);
+	go(&v);
+	status = serve_until_exit(&v, store);
+	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
+/* Nobody reads messages here: an event would keep the agent for ever. */
+static void scratch_is_dropped_without_an_event(void **state)
+{
+	static char store[CHUNK_BYTES] __attribute__((aligned(4096)));
+	struct pollfd pfd = {.events = POLLIN};
+	const pageset some = {{0x0f0f}};
+	struct agent_cmd cmd;
+	struct victim v;
+	pageset here;
+	int pagemap;
+
+	(void)state;
+	victim_fork(&v, small_then_huge, NULL);
+	victim_ready(&v);
+	victim_must_inject(&v);
+	register_range(&v, AREA_VA, CHUNK_BYTES);
+	pagemap = proc_open_pagemap(v.pid);
+	pfd.fd = v.agent.uffd_job;
+	for (unsigned int i = 0; i < 8; i++) {
+		const uint64_t scratch = v.agent.ring->scratch[i % AGENT_HALVES];
+		struct uffdio_copy back = {
+			.dst = AREA_VA, .src = (uint64_t)store, .len = 4 * PAGE_BYTES};
+
+		cmd = (struct agent_cmd){.op = AGENT_MOVE,
+					 .half = i % AGENT_HALVES,
+					 .va = AREA_VA,
+					 .want = some,
+					 .bounce = i % 4 > 1};
+		pageset_add(&cmd.want, 300 + i); /* another one each time */
+		victim_command(&v, &cmd);
+		assert_int_equal(cmd.err, 0);
+		assert_memory_equal(&cmd.moved, &cmd.want, sizeof(cmd.want));
+		assert_int_equal(proc_any(pagemap, scratch, scratch + CHUNK_BYTES, &here), 0);
+		assert_int_equal(pageset_count(&here), i % 4 > 1 ? 0 : 9);
+		assert_int_equal(ioctl(pfd.fd, UFFDIO_COPY, &back), 0);
+		back.dst += 8 * PAGE_BYTES;
+		assert_int_equal(ioctl(pfd.fd, UFFDIO_COPY, &back), 0);
+	}
+	assert_int_equal(poll(&pfd, 1, 0), 0);
+	close(pagemap);
+	victim_kill(&v);
+}
+
 static void busy_forever(void *arg)
 {
 	(void)arg;
@@ -547,6 +633,8 @@ int main(void)
 		TEST(shared_page_is_busy_until_populated),
 		TEST(unread_event_overtakes_a_move),
 		TEST(page_is_where_the_agent_says),
+		TEST(what_scratch_holds_at_first_is_nobodys),
+		TEST(scratch_is_dropped_without_an_event),
 		TEST(process_dies_when_nobody_is_left),
 		TEST(exit_leaves_only_code),
 	};

@@ -193,6 +193,7 @@ static void a_page_that_is_not_there_is_not_touched(void **state)
 {
 	char *store = calloc(1, CHUNK_BYTES);
 	const pageset some = {{0xff}}, most = {{0x7f}};
+	struct uffdio_range range;
 	struct agent_cmd cmd;
 	struct victim v;
 
@@ -200,8 +201,11 @@ static void a_page_that_is_not_there_is_not_touched(void **state)
 	assert_non_null(store);
 	begin(&v, fill_then_check);
 	assert_int_equal(move_out(&v, 1, &some, store), 8);
+	/* So that it raises no event, for which the agent would wait. */
+	range = (struct uffdio_range){v.agent.ring->scratch[1], CHUNK_BYTES};
+	assert_int_equal(ioctl(v.agent.uffd_job, UFFDIO_UNREGISTER, &range), 0);
 	cmd = (struct agent_cmd){.op = AGENT_ADVISE,
-				 .va = v.agent.ring->scratch_b + CHUNK_BYTES + 3 * PAGE_BYTES,
+				 .va = v.agent.ring->scratch[1] + 3 * PAGE_BYTES,
 				 .bytes = PAGE_BYTES,
 				 .advice = MADV_DONTNEED};
 	victim_command(&v, &cmd);
