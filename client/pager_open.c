@@ -14,6 +14,7 @@
 #include "client/session.h"
 #include "client/supervisor_probe.h"
 #include "common/base/err.h"
+#include "common/base/first_look.h"
 #include "common/base/log.h"
 #include "common/base/units.h"
 #include "common/compat.h"
@@ -135,8 +136,10 @@ static int open_eviction(struct pager *p)
 			       " poisoned; this is %s",
 			       probe_release());
 	cp->has_move = features & UFFD_FEATURE_MOVE;
-	if (cp->has_move)
+	if (cp->has_move) {
+		cp->dear_look = first_look_ns() > 0;
 		return 0;
+	}
 	pager_no_takeover(p, "this kernel's userfaultfd can't move pages");
 	log_warn("%s", PROBE_NO_MOVE);
 	return pins_load(&cp->pins);

@@ -123,6 +123,7 @@ AGENT_TEXT _Noreturn void agent_loop(struct agent_ring *ring)
 	struct agent_self self;
 
 	self.ring = ring;
+	self.pid = sys(__NR_getpid, 0, 0, 0, 0);
 	/* Whoever locks what it maps (MCL_FUTURE) has pages there that are nobody's. */
 	self.dirty = (1U << AGENT_HALVES) - 1;
 	self.bare = ring->has_move ? self.dirty : 0;

@@ -80,6 +80,7 @@ struct agent_ring {
 	int32_t done_fd;
 	int32_t target_pidfd; /* of the process to kill when nobody is left */
 	uint32_t has_move;    /* scratch is registered on uffd_job; without MOVE it is not */
+	uint32_t by_kernel;   /* the kernel copies: to look at scratch is dear (first_look.h) */
 	uint64_t scratch[AGENT_HALVES]; /* a chunk each, chunk aligned, not side by side */
 	uint64_t bounce;		/* AGENT_BOUNCE_BYTES */
 	uint64_t own_start;		/* all mappings made for the agent, for scans */

@@ -2,9 +2,12 @@
 /* The agent moves pages out: from the job to scratch, which is registered as the job is, and
  * copies them from there to the bounce buffer. */
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 #include "client/capture/agent_parts.h"
 #include "common/compat.h"
+
+#define COPY_RUNS 32U /* in a row, that one call copies */
 
 /*
  * MOVE takes pages out of a mapping that is not registered too, and then their
@@ -231,6 +234,42 @@ AGENT_CODE long agent_drop(struct agent_self *self, unsigned int half)
 	return ret ? ret : agent_register(self, half);
 }
 
+/* Bytes, or -errno: of @nr runs, by the kernel's own mapping of all memory. */
+static AGENT_CODE long agent_copy_runs(struct agent_self *self, const struct iovec *to,
+				       const struct iovec *from, unsigned int nr)
+{
+	return sys6(__NR_process_vm_readv, self->pid, (long)to, nr, (long)from, nr, 0);
+}
+
+/*
+ * Scratch to the bounce buffer. Where a first look at a page that has just been mapped is dear,
+ * the kernel is asked, which looks at it elsewhere. False when it would not.
+ */
+static AGENT_CODE bool agent_copy_by_kernel(struct agent_self *self, uint64_t to, uint64_t from,
+					    const pageset *set)
+{
+	struct iovec there[COPY_RUNS], here[COPY_RUNS];
+	unsigned int idx, end, nr = 0;
+	long bytes = 0;
+
+	for (idx = pageset_next(set, 0); idx < CHUNK_PAGES; idx = pageset_next(set, end)) {
+		uint64_t off = (uint64_t)idx << PAGE_SHIFT;
+
+		end = pageset_next_gap(set, idx);
+		here[nr].iov_len = there[nr].iov_len = (uint64_t)(end - idx) << PAGE_SHIFT;
+		here[nr].iov_base = (void *)(to + off);
+		there[nr].iov_base = (void *)(from + off);
+		bytes += (long)here[nr].iov_len;
+		if (++nr < COPY_RUNS && pageset_next(set, end) < CHUNK_PAGES)
+			continue;
+		if (agent_copy_runs(self, here, there, nr) != bytes)
+			return false;
+		nr = 0;
+		bytes = 0;
+	}
+	return true;
+}
+
 static AGENT_CODE void agent_copy(uint64_t to, uint64_t from, const pageset *set)
 {
 	unsigned int idx, next;
@@ -256,7 +295,8 @@ static AGENT_CODE void agent_bounce(struct agent_self *self, struct agent_cmd *c
 		set.w[i] = cmd->moved.w[i] & ~cmd->known.w[i];
 	for (unsigned int idx = pageset_next(&cmd->moved, 0); idx < CHUNK_PAGES; nr++)
 		idx = pageset_next(&cmd->moved, idx + 1);
-	agent_copy(to, from, &set);
+	if (!self->ring->by_kernel || !agent_copy_by_kernel(self, to, from, &set))
+		agent_copy(to, from, &set);
 	if (cmd->keep) {
 		self->spare[cmd->half] = cmd->moved;
 		self->nr_spare[cmd->half] = nr;

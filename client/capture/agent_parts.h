@@ -24,6 +24,7 @@
 /* The agent's own knowledge, on its stack, where the pager can't reach it. */
 struct agent_self {
 	struct agent_ring *ring;
+	long pid;
 	uint32_t dirty;		     /* halves of scratch that hold pages */
 	uint32_t bare;		     /* that are not registered, or not known to be empty since */
 	uint32_t used;		     /* that may have page tables below the chunk */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The agent puts pages in place, in those that it has moved out before: cheaper than new ones,
  * and beside the pager. What it has none to spare for is the pager's again. */
+#include <sys/uio.h>
+
 #include "client/capture/agent_parts.h"
 #include "common/compat.h"
 
@@ -63,6 +65,18 @@ static AGENT_CODE unsigned int agent_spare_run(struct agent_self *self, unsigned
 	return nr;
 }
 
+/* As agent_copy_by_kernel(). */
+static AGENT_CODE void agent_copy_in(struct agent_self *self, uint64_t to, uint64_t from,
+				     uint64_t bytes)
+{
+	struct iovec there = {(void *)to, bytes}, here = {(void *)from, bytes};
+
+	if (self->ring->by_kernel && sys6(__NR_process_vm_writev, self->pid, (long)&here, 1,
+					  (long)&there, 1, 0) == (long)bytes)
+		return;
+	copy_bytes(to, from, bytes);
+}
+
 /* Filled as by UFFDIO_COPY: an event that is unread, and a page that is there, refuse it.
  * How many are done with; 0: an event is unread. */
 static AGENT_CODE unsigned int agent_place_run(struct agent_self *self, struct agent_cmd *cmd,
@@ -74,7 +88,7 @@ static AGENT_CODE unsigned int agent_place_run(struct agent_self *self, struct a
 	uint64_t off = (uint64_t)idx << PAGE_SHIFT;
 	long n;
 
-	copy_bytes(src, ring->bounce + AGENT_BOUNCE_IN + off, (uint64_t)nr << PAGE_SHIFT);
+	agent_copy_in(self, src, ring->bounce + AGENT_BOUNCE_IN + off, (uint64_t)nr << PAGE_SHIFT);
 	n = agent_uffd_move(ring->uffd_job, cmd->va + off, src, nr, 0);
 	if (n == -EAGAIN) {
 		cmd->overtaken = 1;

@@ -204,6 +204,7 @@ struct capture {
 	struct fast *fast;     /* NULL: not begun */
 	bool no_fast;	       /* and not to be */
 	bool has_move;	       /* userfaultfd can move pages (Linux 6.8) */
+	bool dear_look;	       /* a first look is: agents have the kernel copy */
 	bool merges;	       /* guard.c: the machine merges pages of the same bytes */
 	uint64_t merges_ns;    /* when that was asked */
 	struct bpf_pins *pins; /* where it can't */

@@ -135,6 +135,7 @@ int aspace_take_agent(struct capture *cp, struct aspace *sp, struct agent *agent
 	sp->own_start = ring->own_start;
 	sp->own_end = ring->own_end;
 	ring->notify = 1;
+	ring->by_kernel = cp->dear_look;
 	/* Its task was hurried while it was made. */
 	sched_setscheduler(agent->pid, SCHED_OTHER, &(struct sched_param){0});
 	priority_first(agent->pid);

@@ -76,6 +76,8 @@ static void replace_on_word(void *arg)
 
 /* ---- what the pager does ---- */
 
+static uint32_t by_kernel; /* both ways to copy are tried on every machine */
+
 static void begin(struct victim *v, void (*fn)(void *))
 {
 	struct uffdio_register reg = {
@@ -86,6 +88,7 @@ static void begin(struct victim *v, void (*fn)(void *))
 	victim_fork(v, fn, NULL);
 	victim_ready(v);
 	victim_must_inject(v);
+	v->agent.ring->by_kernel = by_kernel;
 	assert_int_equal(ioctl(v->agent.uffd_job, UFFDIO_REGISTER, &reg), 0);
 }
 
@@ -275,5 +278,8 @@ int main(void)
 		TEST(an_unread_event_comes_first),
 	};
 
-	return cmocka_run_group_tests(tests, fixture_setup_move, NULL);
+	int failed = cmocka_run_group_tests(tests, fixture_setup_move, NULL);
+
+	by_kernel = 1;
+	return failed + cmocka_run_group_tests_name("by_kernel", tests, fixture_setup_move, NULL);
 }
