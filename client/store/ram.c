@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "client/store/clock.h"
 #include "client/store/mapped.h"
 #include "client/store/open.h"
 #include "common/base/err.h"
@@ -41,6 +42,7 @@ static bool is_new(const struct ram_store *ram, const struct store_req *req)
 static unsigned int write_new(struct ram_store *ram, const struct store_req *req, unsigned int nr)
 {
 	struct iovec page[NEW_PAGES];
+	uint64_t since = store_now_ns();
 	unsigned int n = 0;
 	ssize_t bytes;
 
@@ -49,6 +51,8 @@ static unsigned int write_new(struct ram_store *ram, const struct store_req *req
 	bytes = pwritev(ram->fd, page, (int)n, (off_t)(req[0].slot * PAGE_BYTES));
 	n = bytes > 0 ? (unsigned int)(bytes / (ssize_t)PAGE_BYTES) : 0;
 	ram->mapped.top = req[0].slot + n;
+	if (n)
+		mapped_note_new(&ram->mapped, n, since);
 	return n;
 }
 
