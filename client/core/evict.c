@@ -13,6 +13,7 @@
 #define SCANS_A_RUN 8U /* some 8 us each: whoever faults meanwhile waits for them */
 #define RESWEEP_NS  100000000ULL
 #define STUCK_NS    5000000000ULL
+#define PAUSE_NS    1000000000ULL
 #define PLAN_NS	    1000000ULL /* a plan is good for so long: which pages must stay may change */
 
 static uint64_t anon_cap(const struct core *c)
@@ -223,13 +224,24 @@ static void nothing_left(struct core *c)
 	}
 }
 
+/* While nobody looked, since the pager was stopped, say, nothing could leave: that is no sign
+ * that nothing can. */
+static void note_time(struct core *c)
+{
+	struct state *st = c->st;
+	uint64_t now = c->b.env->now_ns(c->b.env_ctx);
+
+	if (!evict_target_bytes(c) || !st->nr_waiting || now - st->looked_ns > PAUSE_NS)
+		st->moved_ns = now;
+	st->looked_ns = now;
+}
+
 bool evict_run(struct core *c)
 {
 	unsigned int scans = SCANS_A_RUN;
 
 	unshare_run(c);
-	if (!evict_target_bytes(c) || !c->st->nr_waiting)
-		c->st->moved_ns = c->b.env->now_ns(c->b.env_ctx);
+	note_time(c);
 	if (c->plan.va && evict_planned(c))
 		return true;
 	if (c->plan.va)

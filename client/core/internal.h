@@ -205,6 +205,7 @@ struct state {
 	uint64_t stuck_pages;	/* refused since all was last set to be swept again */
 	uint64_t no_memory_ns;	/* since when the kernel has none; 0: a fault was answered since */
 	uint64_t moved_ns;	/* when something last left, or nobody waited for it */
+	uint64_t looked_ns;	/* when that was last asked */
 	uint64_t swept_ns;	/* when all spaces were last set to be swept again */
 	uint64_t mark;		/* the driver's: core_mark() */
 	uint64_t layout;	/* bytes before the heap, as core_open() placed them */

@@ -523,10 +523,14 @@ static void a_wait_for_room_is_told_while_no_moment_is_right_for_a_move(void **s
 	core_run(w.core);
 	assert_true(core_waiting(w.core));
 	assert_in_range(core_stalled_ns(w.core), 0, 1000000);
-	w.now_ns += 20000000000;
-	for (unsigned int i = 0; i < 8; i++)
+	for (unsigned int i = 0; i < 40; i++) {
+		w.now_ns += 500000000;
 		core_run(w.core);
+	}
 	assert_in_range(core_stalled_ns(w.core), 20000000000, 21000000000);
+	w.now_ns += 20000000000; /* in which nobody looked: the pager stood still */
+	core_run(w.core);
+	assert_in_range(core_stalled_ns(w.core), 0, 1000000);
 
 	w.never = false;
 	for (unsigned int i = 0; i < 8 && !w.asked; i++)
