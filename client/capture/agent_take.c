@@ -35,6 +35,8 @@ AGENT_CODE void agent_take(struct agent_self *self, struct agent_cmd *cmd)
 	struct agent_ring *ring = self->ring;
 	unsigned int idx, end;
 
+	/* Not registered here, it may have got pages by an mlockall(), too. */
+	self->dirty |= 1U << cmd->half;
 	cmd->err = (int32_t)agent_drop(self, cmd->half);
 	if (cmd->err)
 		return;

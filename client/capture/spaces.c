@@ -345,13 +345,13 @@ static int note_locked(void *ctx, const struct proc_map *m)
 	return 0;
 }
 
-/* MOVE takes nothing out of locked memory: mlockall() between its two steps. */
-static const char *why_stuck(const struct aspace *sp)
+/* Scratch can't be emptied when the job has locked it: mlockall(). Else what @seen says. */
+static const char *why_stuck(const struct aspace *sp, const char *seen)
 {
-	struct lock_seen seen = {.va = sp->scratch[0]};
+	struct lock_seen lock = {.va = sp->scratch[0]};
 
-	proc_smaps_each(sp->agent.pid, note_locked, &seen);
-	return seen.locked ? REASON_ALL_LOCKED : "a page is stuck in scratch";
+	proc_smaps_each(sp->agent.pid, note_locked, &lock);
+	return lock.locked ? REASON_ALL_LOCKED : seen;
 }
 
 /* Who waits for one of them by other means than a message must hear of it. */
@@ -383,7 +383,7 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 		sp->spare = got->spare;
 		sp->coming[cmd->half] = 0;
 		if ((got->err == -EIO || look_at_scratch(sp, cmd, got)) && agent_is_dead(sp) != 1)
-			cp->fatal = why_stuck(sp);
+			cp->fatal = why_stuck(sp, "a page is stuck in scratch");
 		core_moved(cp->core, sp->id, cmd->half, &got->moved, &got->known, &got->busy,
 			   &got->invalid, got->overtaken);
 		break;
@@ -391,7 +391,7 @@ static void answered(struct capture *cp, struct aspace *sp, const struct command
 		took = got->moved;
 		err = only_what_is_there(sp, cmd, &got->moved, &cmd->want);
 		if ((err || memcmp(&took, &got->moved, sizeof(took))) && agent_is_dead(sp) != 1)
-			cp->fatal = "what an agent took is not in scratch";
+			cp->fatal = why_stuck(sp, "what an agent took is not in scratch");
 		take_answered(cp, sp, cmd, got);
 		break;
 	case AGENT_PLACE:
