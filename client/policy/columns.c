@@ -25,6 +25,17 @@ void columns_learn(struct columns *all, int64_t stride)
 	all->stride[all->next++ % COLUMNS_STRIDES] = (uint32_t)s;
 }
 
+int64_t columns_exactly(const struct columns *all, int64_t stride, unsigned int steps)
+{
+	for (unsigned int i = 0; i < COLUMNS_STRIDES; i++) {
+		int64_t known = all->stride[i], off = llabs(llabs(stride) - known);
+
+		if (known && off <= (int64_t)PAGE_BYTES / 2 && steps * off < (int64_t)PAGE_BYTES)
+			return stride < 0 ? -known : known;
+	}
+	return stride;
+}
+
 /* Each page says where, at most a page before it, the rows of its column begin. */
 static bool agree(const uint64_t *at, unsigned int newest, int64_t stride, uint64_t *base)
 {

@@ -33,6 +33,12 @@ struct columns {
 /* A stride that was seen, in bytes. Of two, one a multiple of the other, the smaller is kept. */
 void columns_learn(struct columns *all, int64_t stride);
 
+/* The stride that was seen to the byte, of which @stride, whole pages, is what a few steps look
+ * like: of rows of 9.77 pages most steps are 10, but whoever took them for 10 would be on
+ * another row after each fourth. @stride itself where none is known, or when @steps that were
+ * alike are more than there would be. */
+int64_t columns_exactly(const struct columns *all, int64_t stride, unsigned int steps);
+
 /* Takes the fault in. The stride that the last ones of the thread agree on, or 0. With @base
  * in column n is the page of @base + n * stride; the fault's is column 0. */
 int64_t columns_add(struct columns *all, const struct policy_fault *f, uint64_t *base);

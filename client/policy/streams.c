@@ -189,6 +189,8 @@ static struct stream *begun(struct streams *all, const struct policy_fault *f)
 
 	if (exact)
 		columns_learn(&all->columns, stride);
+	else
+		stride = columns_exactly(&all->columns, stride, walks_alike(who, stride));
 	columns = columns_add(&all->columns, f, &base);
 	if (from)
 		return begin_roughly(all, who, f, PAGE_BYTES, f->va,

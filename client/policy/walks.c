@@ -108,6 +108,15 @@ static int32_t exactly(struct walker *who, int64_t step, unsigned int least)
 	return labs(stride) > (long)PAGE_BYTES && stride % (int32_t)PAGE_BYTES ? stride : 0;
 }
 
+unsigned int walks_alike(const struct walker *who, int64_t stride)
+{
+	unsigned int nr = 0;
+
+	while (nr < TREND_STEPS && trend_step(&who->trend, nr) * (int64_t)PAGE_BYTES == stride)
+		nr++;
+	return nr;
+}
+
 int64_t walks_add(struct walks *all, struct walker *who, const struct policy_fault *f)
 {
 	uint32_t more = who->unproven > UNPROVEN ? who->unproven - UNPROVEN : 0;

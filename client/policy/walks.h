@@ -46,4 +46,8 @@ struct walker *walks_who(struct walks *all, const struct policy_fault *f);
  * pages, or more than one. */
 int64_t walks_add(struct walks *all, struct walker *who, const struct policy_fault *f);
 
+/* How many of the last steps at this instruction, TREND_STEPS at most, were of @stride bytes,
+ * whole pages and not 0. */
+unsigned int walks_alike(const struct walker *who, int64_t stride);
+
 #endif

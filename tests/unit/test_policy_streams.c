@@ -329,6 +329,40 @@ static void columns_in_any_order_are_followed(void **state)
 	free(w);
 }
 
+/* As blocks of a matrix are packed of which some pages are there: what is missed is where a row
+ * goes over a border, most often 10 pages on, and what was meant is a row. */
+static void of_rows_that_were_seen_nobody_takes_ten_pages_for_one(void **state)
+{
+	struct world *w = world_new();
+	uint64_t matrix = 1000 * PAGE_BYTES + 16;
+
+	(void)state;
+	for (uint32_t n = 0; n < 100; n++)
+		touch_at(w, matrix + n * 40000, 0x400000, 1);
+	w->touched = w->in_time = w->ahead = 0;
+	for (uint64_t block = 1; block < 10; block++)
+		for (uint64_t n = 0; n < 1000; n++)
+			touch(w,
+			      (uint32_t)((matrix + n * 40000 + block * PAGE_BYTES) >> PAGE_SHIFT),
+			      0x400000, 1);
+	assert_in_time(w, 90);
+	assert_true(w->ahead < w->touched + w->touched / 10);
+	free(w);
+}
+
+/* Elsewhere a row takes ten pages. */
+static void rows_of_whole_pages_are_followed_beside_others(void **state)
+{
+	struct world *w = world_new();
+
+	(void)state;
+	columns_learn(&w->policy.columns, 40000);
+	for (uint32_t n = 0; n < 3000; n++)
+		touch(w, 1000 + 10 * n, 0x400000, 1);
+	assert_in_time(w, 90);
+	free(w);
+}
+
 static void of_strides_the_one_that_others_are_multiples_of_is_known(void **state)
 {
 	struct columns c = {0};
@@ -549,6 +583,8 @@ int main(void)
 		cmocka_unit_test(blocks_of_rows_that_are_no_whole_pages_are_followed),
 		cmocka_unit_test(of_strides_the_one_that_others_are_multiples_of_is_known),
 		cmocka_unit_test(columns_in_any_order_are_followed),
+		cmocka_unit_test(of_rows_that_were_seen_nobody_takes_ten_pages_for_one),
+		cmocka_unit_test(rows_of_whole_pages_are_followed_beside_others),
 		cmocka_unit_test(pages_in_any_order_of_a_region_that_moves_on_are_in_time),
 		cmocka_unit_test(a_third_of_each_region_brings_nothing),
 		cmocka_unit_test(eight_streams_by_turns_are_told_apart),
