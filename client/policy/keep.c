@@ -8,8 +8,10 @@
 #define LATELY		 8192U	/* pages that came back, over which is counted what they were */
 
 /* So many that could not be kept are answered by one look at a chunk: at what was accessed
- * in it, or where that can't be seen at whose turn it is, and then not as often. */
-#define REFUSED	      (CHUNK_PAGES + CHUNK_PAGES / 4)
+ * in it, or where that can't be seen at whose turn it is, and then not as often. As many as
+ * a chunk has: where a loop makes each turn refuse one, and a look takes more, it is
+ * due at every second turn, and always at those of the same chunks. */
+#define REFUSED	      CHUNK_PAGES
 #define REFUSED_BLIND (4 * CHUNK_PAGES)
 
 /* What is kept has so long to be accessed after a look, in rooms' worth of fills: a whole one, at

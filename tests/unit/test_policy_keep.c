@@ -138,7 +138,7 @@ static void all_are_looked_at_before_any_is_again(void **state)
 	fill_with_kept();
 	for (unsigned int round = 0; round < 40; round++) {
 		room.now += ROOM;
-		k.refused = 2 * CHUNK_PAGES; /* one look's worth */
+		k.refused = CHUNK_PAGES + CHUNK_PAGES / 2; /* one look's worth */
 		for (unsigned int c = 0; c < 24; c++) {
 			leave(c, &all, &clear);
 			looks[c] += clear;
